@@ -1,0 +1,96 @@
+"""A throw-away JupyterLab and a page in it, driven as a reader and a teacher would."""
+import os
+import time
+from contextlib import contextmanager
+
+from playwright.sync_api import sync_playwright
+
+from utils import browser, lab
+
+APP = "window.jupyterapp"
+CELLS = f"{APP}.shell.currentWidget.content.widgets"
+READY = f"() => {APP}?.shell?.currentWidget?.sessionContext?.session?.kernel"
+RAN = f"() => {CELLS}.filter(c => c.model.type === 'code').every(c => c.model.executionCount)"
+# What is on the slide: how many cells show, what leaves the screen, what is cut or scrolls.
+SLIDE = """() => {
+  const cells = [...document.querySelectorAll('.jp-Deck .jp-Cell.jp-deck-mod-visible')], bad = [];
+  let ink = 0;
+  for (const cell of cells) {
+    const box = cell.getBoundingClientRect(), name = cell.innerText.slice(0, 40);
+    ink += cell.innerText.trim().length + cell.querySelectorAll('svg, img').length;
+    if (box.top < -1 || box.bottom > innerHeight + 1) bad.push(`cut off: ${name}`);
+    for (const part of cell.querySelectorAll(
+        '.cm-scroller, .jp-OutputArea-output, .jp-RenderedHTMLCommon'))
+      if (part.scrollWidth > part.clientWidth + 1 || part.scrollHeight > part.clientHeight + 2
+          && getComputedStyle(part).overflowY !== 'visible') bad.push(`scrolls: ${name}`);
+  }
+  return { ink, bad, active: window.jupyterapp.shell.currentWidget.content.activeCellIndex };
+}"""
+
+
+@contextmanager
+def jupyter(folder):
+    """JupyterLab with settings, workspaces and progress in `folder`; yields its opener."""
+    for name, place in {"JUPYTER_CONFIG_DIR": "config", "IPYTHONDIR": "ipython",
+                        "COURSE_PROGRESS": "progress.json"}.items():
+        os.environ[name] = str(folder / place)
+    manager = folder / "settings" / "@jupyterlab" / "docmanager-extension"
+    manager.mkdir(parents=True)
+    (manager / "plugin.jupyterlab-settings").write_text('{"autosave": false}', encoding="utf-8")
+    with sync_playwright() as playwright, lab.server(
+            "--LabApp.expose_app_in_browser=True", f"--LabApp.user_settings_dir={folder / 'settings'}",
+            f"--LabApp.workspaces_dir={folder / 'workspaces'}") as (url, token, _):
+        chromium = browser.launch(playwright)
+        yield Opener(chromium, url, token)
+        chromium.close()
+
+
+class Opener:
+    """Opens notebooks, each in a fresh browser context."""
+
+    def __init__(self, chromium, url, token):
+        self.chromium, self.url, self.token = chromium, url, token
+
+    @contextmanager
+    def notebook(self, path, zoom=1.0, size=(1280, 720)):
+        """A page on one notebook; zoom: the browser's, which shrinks the page's own pixels."""
+        context = self.chromium.new_context(device_scale_factor=zoom, viewport={
+            "width": int(size[0] / zoom), "height": int(size[1] / zoom)})
+        context.set_default_timeout(60_000)
+        page = context.new_page()
+        page.troubles = []
+        page.on("console", lambda m: m.type == "error" and page.troubles.append(m.text[:300]))
+        page.on("pageerror", lambda e: page.troubles.append(str(e)[:300]))
+        started = time.perf_counter()
+        page.goto(f"{self.url}lab/tree/{path}?reset&token={self.token}")
+        page.wait_for_function(READY)
+        page.seconds_to_open = time.perf_counter() - started
+        yield page
+        page.evaluate(f"async () => {{ const p = {APP}.shell.currentWidget; "
+                      "await p.sessionContext.shutdown(); "
+                      "await p.context.revert?.().catch(() => 0); }")
+        context.close()
+
+
+def command(page, name):
+    """Run one of Lab's commands and wait for it."""
+    page.evaluate(f"async () => {{ await {APP}.commands.execute('{name}'); }}")
+
+
+def run_all(page):
+    """Run every cell and wait until each has its number."""
+    command(page, "notebook:run-all-cells")
+    page.wait_for_function(RAN, timeout=240_000)
+    page.wait_for_timeout(1500)
+
+
+def run_until(page, word):
+    """Run cells from the top to the first whose source contains `word`; returns its index."""
+    at = page.evaluate(f"word => {CELLS}.findIndex(c => c.model.sharedModel.source.includes(word))",
+                       word)
+    assert at >= 0, f"no cell contains {word!r}"
+    page.evaluate(f"i => {{ {APP}.shell.currentWidget.content.activeCellIndex = i; }}", at)
+    command(page, "notebook:run-all-above")
+    page.evaluate(f"i => {{ {APP}.shell.currentWidget.content.activeCellIndex = i; }}", at)
+    command(page, "notebook:run-cell")
+    return at

@@ -1,0 +1,169 @@
+"""The course as a reader and a teacher see it: in JupyterLab, by keyboard, on slides."""
+import time
+
+import pytest
+from kit import CELLS, SLIDE, command, jupyter, run_all, run_until
+
+from utils import deck
+from utils.environment import browser
+
+pytestmark = pytest.mark.skipif(browser() is None, reason="no Chromium: see `python3 -m utils test`")
+LECTURES = {n: f"lectures/{p.name}" for n, p in deck.notebooks("lectures").items()}
+QUESTION = ".course-explorer b"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    with jupyter(tmp_path_factory.mktemp("lab")) as opener:
+        yield opener
+
+
+@pytest.mark.parametrize("number", LECTURES)
+def test_every_slide_fits_a_projector_at_zoom_150(lab, number):
+    with lab.notebook(LECTURES[number], zoom=1.5) as page:
+        run_all(page)
+        page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0; }")
+        command(page, "deck:start")
+        page.wait_for_selector(".jp-Deck .jp-deck-mod-visible")
+        page.wait_for_timeout(1000)
+        bad, walked, last = [], [], None
+        while True:
+            state = page.evaluate(SLIDE)
+            if state["active"] == last:
+                break
+            last = state["active"]
+            walked.append(last)
+            bad += [f"cell {last}: {what}" for what in state["bad"]]
+            if not state["ink"]:
+                bad.append(f"cell {last}: blank")
+            command(page, "deck:forward")
+            page.wait_for_timeout(250)
+        kinds = page.evaluate(f"() => {CELLS}.map(c => c.model.getMetadata('slideshow')?.slide_type)")
+        steps = [i for i, kind in enumerate(kinds) if kind in ("slide", "fragment")]
+        assert not bad
+        assert walked == steps, "the right arrow does not reach every slide and fragment"
+        assert not page.troubles
+
+
+@pytest.mark.parametrize("number", LECTURES)
+def test_each_explorer_moves_by_keyboard(lab, number):
+    with lab.notebook(LECTURES[number]) as page:
+        run_all(page)
+        found = page.locator(".course-explorer")
+        explorers = page.evaluate(
+            f"() => {CELLS}.filter(c => /^from utils.explorers/m.test(c.model.sharedModel.source))"
+            ".length")
+        assert found.count() == explorers > 0
+        for i in range(explorers):
+            explorer = found.nth(i)
+            explorer.scroll_into_view_if_needed()
+            plot = explorer.locator("[data-drawn]")
+            assert plot.get_attribute("aria-label")
+            before = explorer.locator("[role=status]").inner_text()
+            control = explorer.locator("input:visible, select:visible, .noUi-handle").first
+            control.focus()
+            if control.evaluate("e => e.tagName === 'INPUT' && e.type === 'text'"):
+                control.fill(control.input_value().split()[0] + " ")
+                page.keyboard.type("cat")
+                page.keyboard.press("Enter")
+            else:
+                page.keyboard.press("ArrowRight")
+                page.keyboard.press("ArrowUp")
+            page.wait_for_function(
+                "([e, was]) => e.querySelector('[role=status]').innerText !== was",
+                arg=[explorer.element_handle(), before], timeout=15_000)
+            assert int(plot.get_attribute("data-drawn")) > 1
+        assert not page.troubles
+
+
+def test_an_explorer_works_within_eight_seconds_of_opening(lab):
+    seconds = []
+    for _ in range(2):                                      # the first start reads a cold disk
+        started = time.perf_counter()
+        with lab.notebook(LECTURES["00"]) as page:
+            run_until(page, "Smoothing()")
+            page.wait_for_selector(".course-explorer [data-drawn]")
+            seconds.append(time.perf_counter() - started)
+    print(f"from opening lecture 00 to a working explorer: {min(seconds):.1f} s")
+    assert min(seconds) < 8
+
+
+def test_arrows_in_a_slide_move_the_explorer_and_not_the_slide(lab):
+    with lab.notebook(LECTURES["00"], zoom=1.5) as page:
+        at = run_until(page, "Smoothing()")
+        page.evaluate(f"i => {{ window.jupyterapp.shell.currentWidget.content.activeCellIndex = i; }}",
+                      at)
+        command(page, "deck:start")
+        handle = page.locator(".course-explorer .noUi-handle").first
+        handle.wait_for()
+        before = page.locator(".course-explorer [role=status]").inner_text()
+        handle.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(
+            "was => document.querySelector('.course-explorer [role=status]').innerText !== was",
+            arg=before)
+        assert page.evaluate(SLIDE)["active"] == at
+        page.keyboard.press("Escape")
+        assert page.evaluate("() => !document.activeElement.closest('.course-explorer')")
+
+
+def test_a_cell_runs_live_on_its_slide(lab):
+    with lab.notebook(LECTURES["00"], zoom=1.5) as page:
+        command(page, "deck:start")
+        page.wait_for_selector(".jp-Deck .jp-deck-mod-visible")
+        command(page, "deck:forward")
+        before = page.evaluate(f"() => {CELLS}[1].model.executionCount")
+        page.locator(".jp-Cell.jp-mod-active .cm-content").focus()
+        page.keyboard.press("Control+Enter")
+        page.wait_for_function(f"was => {CELLS}[1].model.executionCount === 1 && "
+                               f"{CELLS}[1].model.executionState === 'idle'", arg=before)
+        assert page.evaluate(SLIDE)["active"] == 1
+        assert "7 samples" in page.locator(".jp-Cell.jp-mod-active .jp-OutputArea").inner_text()
+
+
+def test_a_prediction_is_made_by_keyboard_and_kept(lab):
+    with lab.notebook(LECTURES["00"]) as page:
+        run_until(page, "predict(\"00.p1\"")
+        option = page.locator(".course-predict input[type=radio]").first
+        option.wait_for()
+        option.focus()
+        page.keyboard.press("Space")
+        button = page.get_by_role("button", name="Lock in", disabled=False)
+        button.wait_for()
+        page.keyboard.press("Tab")                          # ipywidgets: each option is a stop
+        page.keyboard.press("Tab")
+        assert button.evaluate("e => e === document.activeElement")
+        page.keyboard.press("Enter")
+        page.get_by_text("Locked: on a step").wait_for()
+        assert option.is_disabled()
+
+
+def test_a_painted_mask_shows_its_leak(lab):
+    with lab.notebook(LECTURES["05"]) as page:
+        run_until(page, "MaskPainter()")
+        plot = page.locator(".course-explorer [data-drawn]").last
+        plot.wait_for()
+        plot.focus()
+        for key in ("ArrowRight", "ArrowRight", "Enter"):
+            page.keyboard.press(key)
+        page.get_by_text("Leaks: 1, the first lets 'one' see 'ate'").wait_for()
+
+
+def test_a_student_answers_wrongly_takes_a_hint_and_passes(lab):
+    with lab.notebook("exercises/00_start_here.ipynb") as page:
+        def answer(body):
+            page.evaluate(f"""body => {{ const c = {CELLS}.find(
+                c => c.model.sharedModel.source.includes('check("00.1"'));
+                const s = c.model.sharedModel; s.setSource(s.source.replace(/^ {{4}}(\\.\\.\\.|return.*)$/m,
+                '    ' + body)); }}""", body)
+            run_until(page, 'check("00.1"')
+            cell = page.locator(".jp-Cell", has_text='check("00.1"').last
+            return cell.locator(".jp-OutputArea")
+
+        assert "not yet" in answer("...").inner_text()
+        wrong = answer("return x.unfold(0, k, 1).sum(-1)")
+        page.get_by_text("divide by k").first.wait_for()
+        assert 'hint("00.1")' in wrong.inner_text()
+        right = answer("return x.unfold(0, k, 1).mean(-1)")
+        page.get_by_text("passed").first.wait_for()
+        assert "passed" in right.inner_text()

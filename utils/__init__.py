@@ -1,0 +1,1 @@
+"""The course's shared code: data, checks, figures, explorers. Importing it costs nothing."""

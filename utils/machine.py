@@ -1,0 +1,33 @@
+"""What this machine has, and where a model runs: decided here and nowhere else."""
+import os
+import platform
+from importlib.metadata import version
+
+
+def device():
+    """The torch.device to train on: a CUDA GPU, else Apple's, else the processor."""
+    import torch
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def describe():
+    """List of (what, value) about processor, memory, GPU and versions of this machine."""
+    import torch
+    place = device()
+    gpu = torch.cuda.get_device_name() if place.type == "cuda" else \
+        "Apple GPU" if place.type == "mps" else "none, and none is needed"
+    return [("system", f"{platform.system()} on {platform.machine()}"),
+            ("processor cores", str(os.cpu_count())),
+            ("memory", memory()), ("GPU", gpu),
+            ("Python", platform.python_version()),
+            *((name, version(name)) for name in ("torch", "jupyterlab", "plotly"))]
+
+
+def memory():
+    """Main memory in words: gigabytes, or "unknown" where the system does not tell."""
+    try:
+        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB"
+    except (AttributeError, ValueError, OSError):
+        return "unknown"
