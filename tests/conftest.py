@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-os.environ["COURSE_PROGRESS"] = str(Path(tempfile.mkdtemp(prefix="course-tests-")) / "progress.json")
+SCRATCH = Path(tempfile.mkdtemp(prefix="course-tests-"))
+os.environ["COURSE_PROGRESS"] = str(SCRATCH / "progress.json")
 
 from figures import close  # noqa: E402
 from utils.show import PLOTLY  # noqa: E402

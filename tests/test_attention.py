@@ -69,7 +69,7 @@ def test_one_open_cell_above_the_diagonal_is_a_leak():
 def test_two_layers_leak_where_one_does_not():
     e = MaskPainter()
     painted = ("causal", frozenset({(1, 2), (2, 3)}))
-    one, two = (e.compute(**(e.values | {"painted": painted, "layers": n}))["leaks"] 
+    one, two = (e.compute(**(e.values | {"painted": painted, "layers": n}))["leaks"]
                 for n in (1, 2))
     assert one == [(1, 2), (2, 3)] and (1, 3) in two
 

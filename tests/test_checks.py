@@ -25,11 +25,15 @@ for path in sorted((HERE / "mutants").glob("m[0-9][0-9].py")):
     RIGHT |= load(path).RIGHT
     WRONG |= load(path).WRONG
 NAMES = engine.names()
-CELLS = {}                                              # id -> source of its cell in solutions/
+CELLS, BEFORE = {}, {}                                  # id -> source of its cell, of those above it
 for path in sorted((HERE.parent / "solutions").glob("*.ipynb")):
+    above = []
     for cell in nbformat.read(path, 4).cells:
-        for id in re.findall(r'^check\("(.*?)"', cell.source, re.M) * (cell.cell_type == "code"):
-            CELLS[id] = cell.source
+        if cell.cell_type == "code":
+            source = re.sub(r"^(check|progress)\(.*\n?", "", cell.source, flags=re.M)
+            for id in re.findall(r'^check\("(.*?)"', cell.source, re.M):
+                CELLS[id], BEFORE[id] = cell.source, "\n".join(above)
+            above.append(source)
 
 
 @pytest.fixture(autouse=True)
@@ -75,11 +79,10 @@ def test_a_stub_is_to_do(id):
         assert check(id, *[answer] * answers).code == "todo"
 
 
-def run(source):
-    """The verdict of the last line of an exercise's cell."""
+def run(id, source):
+    """The verdict of the last line of an exercise's cell, after the cells above it."""
     space = {}
-    exec("import math\nimport torch\nfrom torch import nn\nimport torch.nn.functional as F\n"
-         "from utils.checks import check", space)
+    exec(BEFORE[id], space)
     head, _, last = source.rstrip().rpartition("\ncheck(")
     exec(head, space)
     return eval(f"check({last}", space)
@@ -87,8 +90,9 @@ def run(source):
 
 @pytest.mark.parametrize("id", NAMES)
 def test_an_exercise_stands_in_solutions_and_its_stub_in_exercises(id):
-    assert run(stub(CELLS[id])).code == "todo"
-    assert run(CELLS[id]).ok
+    assert run(id, stub(CELLS[id])).code == "todo"
+    found = run(id, CELLS[id])
+    assert found.ok, found
 
 
 @pytest.mark.parametrize("id", NAMES)

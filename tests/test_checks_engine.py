@@ -1,5 +1,6 @@
 """What the checks promise for an answer of any kind, produced for real."""
 import _thread
+import functools
 import gc
 import json
 import os
@@ -92,7 +93,18 @@ def multiplies(x):
         big = big @ big
 
 
-@pytest.mark.parametrize("answer", [endless, swallows, swallows_inside, sleeps, prints_on, multiplies])
+class Endless:
+    def __repr__(self):
+        while True:
+            pass
+
+
+def endless_equality(x):
+    return Endless()                                    # shown in the verdict of a wrong type
+
+
+@pytest.mark.parametrize("answer", [endless, swallows, swallows_inside, sleeps, prints_on,
+                                    multiplies, endless_equality])
 def test_what_never_ends_is_stopped_and_named(identity, answer):
     found, seconds = ran(answer)
     assert found.code == "slow" and "0.5 s" in found.message and "line " in found.message
@@ -198,11 +210,13 @@ def test_recursion_without_end_is_a_crash(identity, answer):
     assert found.code == "crash" and "without end" in found.message
 
 
-def test_deep_recursion_has_a_deep_stack(identity):
+def test_deep_recursion_has_a_deep_stack(identity, monkeypatch):
+    monkeypatch.setattr(sandbox, "LIMIT", 20)
     assert ran(recursive_without_limit)[0].ok
 
 
-def test_a_high_recursion_limit_of_the_notebook_is_capped_and_restored(identity):
+def test_a_high_recursion_limit_of_the_notebook_is_capped_and_restored(identity, monkeypatch):
+    monkeypatch.setattr(sandbox, "LIMIT", 20)
     before = sys.getrecursionlimit()
     try:
         sys.setrecursionlimit(10 ** 8)
@@ -217,8 +231,9 @@ class Strange(Exception):
         raise ValueError("no text either")
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), MemoryError(),
-                                   StopIteration(), Strange(), BaseException("<b>bold</b>")])
+@pytest.mark.parametrize("error", [
+    SystemExit(3), KeyboardInterrupt(), GeneratorExit(), MemoryError(), StopIteration(), Strange(),
+    BaseException("<b>bold</b>")])
 def test_no_exception_escapes(identity, error):
     def raises(x):
         raise error
@@ -232,6 +247,33 @@ def test_sys_exit_and_input_do_not_end_or_wait(identity):
     found, seconds = ran(lambda x: input("a number, please"))
     assert found.code == "crash" and "cannot read input()" in found.message and seconds < 0.5
     assert ran(lambda x: sys.stdin.readline())[0].code in ("type", "value")
+
+
+def test_not_implemented_is_a_stub_only_when_it_says_no_more(identity):
+    def beyond(x):
+        raise NotImplementedError("this layout is not supported")
+    assert ran(beyond)[0].code == "crash"
+
+
+def test_an_answer_may_be_a_class_a_method_a_partial_or_a_module(identity):
+    class Double:
+        def __call__(self, x):
+            return x
+
+        def method(self, x):
+            return x
+    for answer in (Double(), Double().method, functools.partial(lambda k, x: x, 3),
+                   torch.nn.Identity(), functools.lru_cache(lambda x: x)):
+        assert ran(answer)[0].ok
+
+
+def test_a_check_inside_an_answer_works(identity):
+    def asks(x):
+        assert check("00.1", len).code == "crash"
+        print("after")
+        return x
+    found, _ = ran(asks)
+    assert found.ok and "after" in found.printed
 
 
 def test_no_frame_of_a_crash_is_kept(identity):
@@ -330,7 +372,7 @@ def test_a_gradient_reaches_the_tensor_of_the_check(task):
     assert check(ID, lambda x: x * x).ok
 
 
-# what is printed and what is left ----------------------------------------------------------------
+# what is printed and what is left --------------------------------------------------------------
 def test_what_the_function_prints_is_shown_below(identity, capsys):
     def talks(x):
         print("shape", tuple(x.shape), "<i>")
@@ -379,7 +421,7 @@ def test_new_tensors_are_float64_inside_a_check(identity):
     assert ran(lambda x: torch.tensor(x.tolist()))[0].ok
 
 
-# stubs -------------------------------------------------------------------------------------------
+# stubs -----------------------------------------------------------------------------------------
 def with_docstring(x):
     """Nothing but this."""
 
@@ -432,7 +474,7 @@ def test_a_short_answer_is_no_stub(answer):
     assert not engine.is_stub(answer)
 
 
-# the check itself --------------------------------------------------------------------------------
+# the check itself ------------------------------------------------------------------------------
 def test_a_mistake_of_the_check_is_loud_here_and_plain_for_students(task, monkeypatch):
     @task
     def broken(answer, probe):
@@ -466,6 +508,14 @@ def test_the_three_functions_stay_functions_after_a_check(identity):
     assert all(callable(getattr(utils.checks, name)) for name in ("check", "hint", "progress"))
 
 
+def test_another_shape_is_never_equal_even_if_it_could_be_stretched():
+    p, ones = probe.Probe("x"), torch.ones(2, 3)
+    for got in (torch.ones(1, 3), torch.ones(3), torch.tensor(1.0), torch.ones(2, 3, 1), 1.0):
+        with pytest.raises(probe.Failure):
+            p.equal(got, ones, "value", "wrong")
+    p.equal(torch.tensor(2.0), 2, "value", "a 0-d tensor counts as its number")
+
+
 def test_known_mistakes_are_named_in_their_order_and_never_hide_a_right_answer():
     p, x = probe.Probe("x"), torch.ones(2)
     table = {"twice": (2 * x, "doubled"), "either": ([3 * x, x], "one of two")}
@@ -476,7 +526,7 @@ def test_known_mistakes_are_named_in_their_order_and_never_hide_a_right_answer()
         assert failure.value.args[0] == code and "xpected [1, 1]" in failure.value.args[1]
 
 
-# verdicts, hints, progress -------------------------------------------------------------------------
+# verdicts, hints, progress ---------------------------------------------------------------------
 def test_a_verdict_reads_without_colour(identity):
     good, bad = ran(lambda x: x)[0], ran(lambda x: -x)[0]
     assert repr(good).startswith("99.1 passed") and "99.1 passed" in good._repr_html_()
@@ -538,7 +588,7 @@ def test_without_a_name_progress_lies_in_the_users_data_folder(monkeypatch):
     assert record.path().name == "progress.json" and record.path().is_absolute()
 
 
-# a real kernel -------------------------------------------------------------------------------------
+# a real kernel ---------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory):
     from jupyter_client.manager import start_new_kernel

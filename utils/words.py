@@ -95,8 +95,8 @@ def neighbours(words, query, k, exclude=()):
     scores = words.vectors @ query                      # (V,)
     for word in exclude:
         scores[words.index[word]] = -torch.inf
-    best = scores.topk(min(k, len(scores) - len(set(exclude))))
-    return [(words.words[i], score) for score, i in zip(best.values.tolist(), best.indices.tolist())]
+    best, rows = scores.topk(min(k, len(scores) - len(set(exclude))))
+    return [(words.words[i], score) for i, score in zip(rows.tolist(), best.tolist())]
 
 
 def rank(words, query, word, exclude=()):

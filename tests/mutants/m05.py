@@ -697,9 +697,9 @@ WRONG = {
         "lengths": (lambda: (torch.eye(8), torch.ones(8, 3)), "shape"),
         "lists": (lambda: ([[1.0] * 8] * 8, [[1.0] * 8] * 8), "type")},
     "05.8": {
-        "all at once": (all_at_once, "memory"),
+        "all at once": (all_at_once, "rows"),
         "queries in blocks": (by_query_blocks, "rows"),
-        "blocks, then one": (blocks_then_cat, "memory"),
+        "blocks, then one": (blocks_then_cat, "rows"),
         "scores in a list": (scores_in_list, "memory"),
         "numpy": (in_numpy, "leaves-torch"),
         "torch's own": (lambda Q, K, V, block: F.scaled_dot_product_attention(Q, K, V), "library"),

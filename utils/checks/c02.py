@@ -1,19 +1,14 @@
-"""The checks of lecture 02: pairs, noise, the loss, neighbours, arrows, PPMI and training."""
+"""The checks of lecture 02: pairs, the loss, noise, neighbours, arrows and PPMI."""
 import math
 from collections import Counter
 
 import torch
-import torch.nn.functional as F
 
-from ..words import micro_questions, micro_world, solve, space
+from . import c02_training  # noqa: F401   02.7 and 02.8
+from .c02_wrong import (MISSED, WHY, arrow_answers, by_cosine, nearest_answers, pairs_of, pmi, sgns,
+                        wrong_losses, wrong_ppmi)
 from .engine import exercise
 from .probe import close
-
-
-def pairs_of(sents, window):
-    """Every (word, neighbour) at most `window` places apart, as a Counter."""
-    return Counter((a, b) for sent in sents for i, a in enumerate(sent)
-                   for j, b in enumerate(sent) if 0 < abs(i - j) <= window)
 
 
 def pairs_list(probe, out):
@@ -27,8 +22,8 @@ def pairs_list(probe, out):
 
 
 @exercise("02.1", hints=(
-    "In [[7, 8]] with window 1, 7 has the neighbour 8, and 8 has the neighbour 7: two pairs. How many "
-    "do you get? And from [[1, 2], [3, 4]]?",
+    "In [[7, 8]] with window 1, 7 has the neighbour 8, and 8 has the neighbour 7: two pairs. How "
+    "many do you get? And from [[1, 2], [3, 4]]?",
     "Which places j are at most `window` from i and still inside the same sentence? Places below 0 "
     "count from the end in Python. Compare places, not words.",
     "for each sentence, for each place i in it:\n"
@@ -44,8 +39,8 @@ def skipgram_pairs(answer, probe):
                f"[[7, 8]], window 1: only {list(got)} came. Both words have a neighbour: look left "
                "and right")
     probe.true(got != {(7, 8): 2, (8, 7): 1}, "wraps",
-               "[[7, 8]], window 1: (7, 8) came twice. The place before the first is -1, and Python "
-               "counts from the end there")
+               "[[7, 8]], window 1: (7, 8) came twice. The place before the first is -1, and "
+               "Python counts from the end there")
     probe.true(got == {(7, 8): 1, (8, 7): 1}, "pairs",
                f"[[7, 8]], window 1: expected (7, 8) and (8, 7) once each, came {dict(got)}")
     got = pairs_list(probe, probe.call(answer, [[1, 2], [3, 4]], 1))
@@ -53,17 +48,19 @@ def skipgram_pairs(answer, probe):
                "[[1, 2], [3, 4]]: 2 and 3 stand in different sentences, yet they came as a pair")
     got = pairs_list(probe, probe.call(answer, [[0, 1, 2, 3, 4, 5]], 2))
     probe.true((0, 5) not in got and (0, 4) not in got, "wraps",
-               "[[0, 1, 2, 3, 4, 5]], window 2: 0 came with 5 or 4. Place i - window may be below 0, "
-               "and Python then counts from the end")
+               "[[0, 1, 2, 3, 4, 5]], window 2: 0 came with 5 or 4. Place i - window may be "
+               "below 0, and Python then counts from the end")
     far = max((abs(a - b) for a, b in got), default=0)
     probe.true(far == 2, "window", "[[0, 1, 2, 3, 4, 5]], window 2: the farthest pair must be 2 "
                                    f"places apart, came {far}")
     probe.true(sum(got.values()) == 18, "count",
-               "6 words, window 2: 5 pairs of neighbours and 4 at distance two, each in both orders, "
+               "6 words, window 2: 5 pairs of neighbours and 4 at distance two, each in both "
+               "orders, "
                f"make 18; came {sum(got.values())}")
     got = pairs_list(probe, probe.call(answer, [[5, 5]], 1))
     probe.true(got == {(5, 5): 2}, "same-word",
-               "[[5, 5]]: the same word in two places makes (5, 5) twice. Compare places, not words; "
+               "[[5, 5]]: the same word in two places makes (5, 5) twice. Compare places, not "
+               "words; "
                f"came {dict(got)}")
     for window in (1, 3, 9):
         sents = [probe.ints(0, 6, length).tolist() for length in (7, 0, 1, 4, 5)]
@@ -75,46 +72,16 @@ def skipgram_pairs(answer, probe):
                                          f"too many {dict(got - want)}")
 
 
-def sgns(c, o, neg, near=1.0, far=-1.0):
-    """Loss of each pair, (B,); near and far are the signs, to make well-known mistakes."""
-    return -(F.logsigmoid(near * (c * o).sum(-1))
-             + F.logsigmoid(far * (neg @ c[:, :, None])[..., 0]).sum(-1))
-
-
-def wrong_losses(c, o, neg):
-    """{code: (wrong value, what it is)}."""
-    near, far = (c * o).sum(-1), (neg @ c[:, :, None])[..., 0]      # (B,), (B, K)
-    right, K = sgns(c, o, neg), neg.shape[1]
-    return {
-        "negatives": (sgns(c, o, neg, far=1.0).mean(), "no minus on the negatives: they are being "
-                      "pulled closer, like neighbours"),
-        "positive": ([sgns(c, o, neg, near=-1.0).mean(), sgns(c, o, neg, -1.0, 1.0).mean()],
-                     "the true neighbour is pushed away: its score enters with a plus"),
-        "sign": (-right.mean(), "this is the log-likelihood: the loss is minus that"),
-        "mean-k": ([(-F.logsigmoid(near) - F.logsigmoid(-far).mean(-1)).mean(),
-                    right.mean() / (K + 1)],
-                   "averaged over the K noise words: each is a question of its own, add them"),
-        "batch": (right.sum(), "summed over the batch: return the mean over its B pairs"),
-        "no-log": ([-(near.sigmoid() + (-far).sigmoid().sum(-1)).mean(),
-                    (near.sigmoid() + (-far).sigmoid().sum(-1)).mean()],
-                   "sigmoids without the logarithm"),
-        "no-sigmoid": ((-near + far.sum(-1)).mean(), "scores without log sigmoid: this has no minimum"),
-        "no-positive": ((-F.logsigmoid(-far).sum(-1)).mean(), "the true neighbour is missing"),
-        "no-negatives": ((-F.logsigmoid(near)).mean(), "the noise words are missing: with neighbours "
-                         "alone all words end in one place"),
-        "centre": ([(-F.logsigmoid(near) - F.logsigmoid(-(neg @ o[:, :, None])[..., 0]).sum(-1))
-                    .mean()], "the noise words are scored against o: they belong to the centre c"),
-        "base": (right.mean() / math.log(2), "in bits: use the natural logarithm")}
-
-
 @exercise("02.2", hints=(
     "All vectors 0: every sigmoid is 1/2, so each of the K + 1 questions costs ln 2. Do you get "
     "(K + 1) ln 2?",
-    "Two signs: the score of a neighbour enters with plus, those of noise words with minus. And the "
-    "logarithm of a sigmoid that has become 0: torch.nn.functional has a function for the two at once.",
+    "Two signs: the score of a neighbour enters with plus, those of noise words with minus. And "
+    "the logarithm of a sigmoid that has become 0: torch.nn.functional has a function for the "
+    "two at once.",
     "near = dot products of each c with its o, (B,)\n"
     "far = dot products of each c with each of its K noise words, (B, K)\n"
-    "result = mean over B of: minus log-sigmoid of near, minus the sum over K of log-sigmoid of -far"))
+    "result = mean over B of: minus log-sigmoid of near, minus the sum over K of log-sigmoid of "
+    "-far"))
 def sgns_loss(answer, probe):
     B, K, d = 3, 4, 5
     c, o, neg = probe.zeros(B, d), probe.zeros(B, d), probe.zeros(B, K, d)
@@ -122,7 +89,8 @@ def sgns_loss(answer, probe):
     if isinstance(out, float):
         probe.type(out, torch.Tensor, "a float has no gradient: do without .item()")
     probe.type(out, torch.Tensor)
-    probe.true(out.shape != (B,), "batch", f"the loss of each of the {B} pairs came: return their mean")
+    probe.true(out.shape != (B,), "batch", f"the loss of each of the {B} pairs came: return "
+                                           f"their mean")
     probe.shape(out, (), "shape", "the loss is one number")
     c, o, neg = probe.normal(B, d), probe.normal(B, d), probe.normal(B, K, d)
     known, got = wrong_losses(c, o, neg), probe.call(answer, c, o, neg)
@@ -154,7 +122,8 @@ def sgns_loss(answer, probe):
 
 
 @exercise("02.3", hints=(
-    "Shares sum to 1. Counts 1 and 16: their powers of .75 are 1 and 8, so the shares are 1/9 and 8/9.",
+    "Shares sum to 1. Counts 1 and 16: their powers of .75 are 1 and 8, so the shares are 1/9 "
+    "and 8/9.",
     "What do you divide by: the sum of the counts, or the sum of their powers?",
     "weight = each count to the power\nresult = weight divided by the sum of the weights"))
 def noise_dist(answer, probe):
@@ -164,24 +133,27 @@ def noise_dist(answer, probe):
     p = counts / counts.sum()
     probe.equal(out, torch.tensor([1.0, 8.0]) / 9, "value",
                 "counts 1 and 16, power .75", known={
-                    "renormalise": (p ** 0.75, "the power was taken after dividing, so the shares no "
+                    "renormalise": (p ** 0.75, "the power was taken after dividing, so the "
+                                               "shares no "
                                     f"longer sum to 1 but to {float((p ** 0.75).sum()):.2f}"),
                     "sum": (counts ** 0.75, "these are weights: divide them by their sum"),
-                    "sum-counts": (counts ** 0.75 / counts.sum(), "divided by the sum of the counts: "
-                                   "divide by the sum of their powers"),
-                    "no-power": (p, "these are the plain shares: raise the counts to the power .75"),
-                    "inverse": (torch.tensor([8.0, 1.0]) / 9, "rare words get the most: the power is "
-                                "positive"),
+                    "sum-counts": (counts ** 0.75 / counts.sum(), "divided by the sum of the "
+                                   "counts: divide by the sum of their powers"),
+                    "no-power": (p, "these are the plain shares: raise the counts to the power "
+                                    ".75"),
+                    "inverse": (torch.tensor([8.0, 1.0]) / 9, "rare words get the most: the "
+                                "power is positive"),
                     "root": (counts ** (4 / 3) / (counts ** (4 / 3)).sum(), "the power was 4/3: "
                              "frequent words gain, they should lose"),
                     "log": (counts.log() / counts.log().sum(), "logarithms: use the power"),
                     "largest": (counts ** 0.75 / 8, "divided by the largest: divide by the sum"),
                     "softmax": ([(counts ** 0.75).softmax(0), (counts * 0.75).softmax(0),
-                                 p.softmax(0)], "a softmax raises e to the counts: divide powers by "
-                                "their sum")})
+                                 p.softmax(0)], "a softmax raises e to the counts: divide powers "
+                                "by their sum")})
     counts = probe.ints(1, 50, 6)
     equal_shares = torch.full((6,), 1 / 6)
-    probe.equal(probe.call(answer, counts, 0), equal_shares, "power", "power 0: all words are equal",
+    probe.equal(probe.call(answer, counts, 0), equal_shares, "power", "power 0: all words are "
+                                                                      "equal",
                 known={"fixed-power": (counts ** 0.75 / (counts ** 0.75).sum(),
                                        "power=0 was asked, .75 was used: use the argument")})
     probe.equal(probe.call(answer, counts, 1), counts / counts.sum(), "power",
@@ -193,19 +165,13 @@ def noise_dist(answer, probe):
                                            "shares raised to the power no longer sum to 1")})
     counts = torch.tensor([0, 3, 5])
     out = probe.call(answer, counts)
-    probe.true(out[0] == 0, "smoothed", "a word that never comes (count 0) is never drawn: its share "
+    probe.true(out[0] == 0, "smoothed", "a word that never comes (count 0) is never drawn: its "
+                                        "share "
                f"is 0, came {float(out[0]):.3g}")
     probe.equal(out, counts ** 0.75 / (counts ** 0.75).sum(), "value", "counts 0, 3 and 5")
     many = torch.tensor([10.0 ** 9, 1.0, 10.0])
     probe.equal(probe.call(answer, many), many ** 0.75 / (many ** 0.75).sum(), "value",
                 "counts from 1 to a billion, as float64", tol=1e-9)
-
-
-def by_cosine(E, q, k, exclude=(), score=None):
-    """The k best ids by cosine, or by another score (V,)."""
-    score = F.cosine_similarity(E, q[None], dim=-1) if score is None else score
-    order = score.argsort(descending=True).tolist()
-    return [i for i in order if i not in exclude][:k]
 
 
 def ids(probe, out):
@@ -216,32 +182,11 @@ def ids(probe, out):
     return out
 
 
-def nearest_answers(E, q, k):
-    """{name: answer} of the cosine and of well-known mistakes."""
-    right, cosine = by_cosine(E, q, k), F.cosine_similarity(E, q[None])
-    return {"right": right, "dot": by_cosine(E, q, k, score=E @ q),
-            "euclid": by_cosine(E, q, k, score=-torch.cdist(E, q[None])[:, 0]),
-            "abs": by_cosine(E, q, k, score=cosine.abs()), "farthest": by_cosine(E, -q, k),
-            "columns": by_cosine(E, q, k, score=F.normalize(E, dim=0) @ q),
-            "reversed": right[::-1], "sorted": sorted(right),
-            "dropped": by_cosine(E, q, k, exclude=right[:1])}
-
-
-MISSED = {"dot": "long vectors win: frequency, not meaning. Divide by the length of each row",
-          "euclid": "these are nearest by distance: compare directions",
-          "abs": "an opposite direction counts as near: keep the sign of the cosine",
-          "farthest": "these are the farthest: largest cosine first",
-          "columns": "the columns of E were normalised: each word is a row",
-          "reversed": "the right rows, but the nearest must come first",
-          "sorted": "the right rows, but sorted by number: the nearest first",
-          "dropped": "the nearest row itself is missing: leave out what `exclude` names, no more"}
-
-
 @exercise("02.4", hints=(
-    "q = [1, 0.2]; row 0 = [1, 0] points almost the same way, row 1 = [10, 10] is longer but points "
-    "elsewhere. Who is nearest? Ten times longer rows must not change the answer.",
-    "Divide each row by its own length before you multiply by q. Set excluded rows so low that they "
-    "cannot win, and see that fewer than k may be left.",
+    "q = [1, 0.2]; row 0 = [1, 0] points almost the same way, row 1 = [10, 10] is longer but "
+    "points elsewhere. Who is nearest? Ten times longer rows must not change the answer.",
+    "Divide each row by its own length before you multiply by q. Set excluded rows so low that "
+    "they cannot win, and see that fewer than k may be left.",
     "score = dot product of each row with q, divided by the row's length\n"
     "walk through the rows from the highest score down, skip the excluded, stop after k"))
 def nearest(answer, probe):
@@ -273,7 +218,8 @@ def nearest(answer, probe):
         got = ids(probe, probe.call(answer, E, E[2], 3, exclude))
         probe.true(not set(got) & set(exclude), "exclude",
                    f"q is row 2, exclude = {exclude}: an excluded row came back in {got}")
-        probe.equal(got, by_cosine(E, E[2], 3, exclude), "exclude", f"q is row 2, exclude = {exclude}")
+        probe.equal(got, by_cosine(E, E[2], 3, exclude), "exclude", f"q is row 2, exclude = "
+                                                                    f"{exclude}")
     probe.equal(ids(probe, probe.call(answer, E, E[4], 2)), by_cosine(E, E[4], 2), "dropped",
                 "q is row 4 and nothing is excluded: row 4 is its own nearest")
     got = ids(probe, probe.call(answer, E, E[1], 6, (1, 2, 3, 4)))
@@ -285,36 +231,9 @@ def nearest(answer, probe):
                 "row 0 is all zeros: it has no direction (0 / 0 is nan, and nan sorts first)")
 
 
-def arrow_answers(E, a, b, c, inputs_out):
-    """{name: answer} of the right formula and of well-known mistakes."""
-    U, out = F.normalize(E, dim=1), (a, b, c) if inputs_out else ()
-
-    def best(matrix, query, out=out, dot=False):
-        score = matrix @ query if dot else F.cosine_similarity(matrix, query[None])
-        return by_cosine(matrix, query, 1, out, score)[0]
-
-    return {"right": best(U, U[b] - U[a] + U[c]), "sign": best(U, U[a] - U[b] + U[c]),
-            "order": best(U, U[a] + U[b] - U[c]), "sum": best(U, U[a] + U[b] + U[c]),
-            "neighbour": best(U, U[c]), "unnormalised": best(E, E[b] - E[a] + E[c]),
-            "dot": best(E, E[b] - E[a] + E[c], dot=True),
-            "euclid": by_cosine(E, U[c], 1, out, -torch.cdist(E, (E[b] - E[a] + E[c])[None])[:, 0])[0],
-            "raw": best(U, U[b] - U[a] + U[c], ()),
-            "out": best(U, U[b] - U[a] + U[c], (a, b, c))}
-
-
-WHY = {"sign": "this is the answer to a - b + c: the arrow from a to b is b - a",
-       "order": "this is the answer to a + b - c: subtract a, add b and c",
-       "sum": "this is the answer to a + b + c: subtract a",
-       "neighbour": "this is the nearest word to c alone: the arrow from a to b is missing",
-       "unnormalised": "rows of unequal length were added: bring every row to length 1 first",
-       "dot": "long rows win: bring every row to length 1 first",
-       "euclid": "this is the row at the smallest distance: bring rows to length 1, then compare "
-                 "directions"}
-
-
 @exercise("02.5", hints=(
-    "a = king, b = queen, c = uncle: the arrow from king to queen, put at uncle, ends at aunt. In a "
-    "planted parallelogram you must land on it; with b = a you must land on c.",
+    "a = king, b = queen, c = uncle: the arrow from king to queen, put at uncle, ends at aunt. "
+    "In a planted parallelogram you must land on it; with b = a you must land on c.",
     "b - a is the arrow. Bring all rows to length 1 before anything else. Only with exclude_inputs "
     "may a, b and c not win.",
     "U = rows of E, each divided by its length\n"
@@ -322,15 +241,15 @@ WHY = {"sign": "this is the answer to a - b + c: the arrow from a to b is b - a"
     "answer = the row of U with the largest dot product with query, without a, b, c if asked"))
 def analogy(answer, probe):
     base, step = torch.eye(4, 6, dtype=torch.float64), probe.one_hot(5, 6)
-    E = torch.stack([base, base + step], 1).flatten(0, 1)       # (8, 6): rows 2i and 2i + 1 are a pair
+    E = torch.stack([base, base + step], 1).flatten(0, 1)       # (8, 6): two rows a pair
     for a, c in ((0, 2), (4, 0), (6, 4)):
         got = probe.call(answer, E, a, a + 1, c)
         probe.type(got, int, "return one row number, an int: .item() makes one of a tensor")
-        probe.true(got not in (a, a + 1, c), "exclude", f"rows {a}, {a + 1} and {c} are the question: "
-                   f"they may not answer, yet {got} came")
+        probe.true(got not in (a, a + 1, c), "exclude", f"rows {a}, {a + 1} and {c} are the "
+                   f"question: they may not answer, yet {got} came")
         known = arrow_answers(E, a, a + 1, c, True)
-        probe.equal(got, c + 1, "value", f"rows {a} and {a + 1} differ by the same arrow as {c} and "
-                    f"{c + 1}", known={k: (known[k], WHY[k]) for k in WHY})
+        probe.equal(got, c + 1, "value", f"rows {a} and {a + 1} differ by the same arrow as {c} "
+                    f"and {c + 1}", known={k: (known[k], WHY[k]) for k in WHY})
     fits, wrong = set(WHY), ()
     for _ in range(40):                                         # which formula gives all answers?
         E = probe.normal(12, 4) * (0.3 + 3 * probe.uniform(12, 1))
@@ -338,18 +257,20 @@ def analogy(answer, probe):
         known = arrow_answers(E, a, b, c, True)
         got = probe.call(answer, E, a, b, c)
         probe.type(got, int, "return one row number, an int")
-        probe.true(got not in (a, b, c), "exclude", "an input came back, though exclude_inputs is True")
+        probe.true(got not in (a, b, c), "exclude", "an input came back, though exclude_inputs "
+                                                    "is True")
         fits = {name for name in fits if got == known[name]}
         wrong = wrong or (() if got == known["right"] else (known["right"], got))
     if wrong:
         code = min(fits, default="value", key=list(WHY).index)
-        probe.fail(code, f"rows of unequal lengths: {WHY.get(code, 'not the answer to b - a + c')}. "
-                         f"Expected row {wrong[0]}, came {wrong[1]}")
+        probe.fail(code, f"rows of unequal lengths: "
+                         f"{WHY.get(code, 'not the answer to b - a + c')}. Expected row "
+                         f"{wrong[0]}, came {wrong[1]}")
     E = probe.normal(9, 5)
     E[1] = E[0] + 0.01 * probe.normal(5)                        # a tiny arrow
     got = probe.call(answer, E, 0, 1, 4, False)
-    probe.equal(got, 4, "always-excludes", "the arrow is tiny and exclude_inputs is False: the nearest "
-                "row is c itself, and that is the right answer")
+    probe.equal(got, 4, "always-excludes", "the arrow is tiny and exclude_inputs is False: the "
+                "nearest row is c itself, and that is the right answer")
     for inputs_out in (True, False, True, False):
         E = probe.normal(15, 4) * (0.3 + 3 * probe.uniform(15, 1))
         a, b, c = torch.randperm(15, generator=probe.generator)[:3].tolist()
@@ -357,20 +278,18 @@ def analogy(answer, probe):
         probe.equal(probe.call(answer, E, a, b, c, inputs_out), known["right"], "value",
                     f"exclude_inputs={inputs_out}", known={
                         "never-excludes": (known["raw"], "an input came back"),
-                        "always-excludes": (known["out"], "exclude_inputs is False: inputs may win")})
-
-
-def pmi(C):
-    return (C * C.sum() / (C.sum(1, keepdim=True) * C.sum(0, keepdim=True))).log()
+                        "always-excludes": (known["out"], "exclude_inputs is False: inputs may "
+                                                          "win")})
 
 
 @exercise("02.6", hints=(
-    "If a count is what chance gives, row total times column total over the sum of all, PMI is 0. Try "
-    "an outer product of two vectors: all must be 0.",
-    "Three divisions turn counts into P(w, c), P(w) and P(c). What is the logarithm of a count of 0, "
-    "and what is 0 / 0 for a word never seen?",
+    "If a count is what chance gives, row total times column total over the sum of all, PMI is "
+    "0. Try an outer product of two vectors: all must be 0.",
+    "Three divisions turn counts into P(w, c), P(w) and P(c). What is the logarithm of a count "
+    "of 0, and what is 0 / 0 for a word never seen?",
     "joint = C over the sum of all\nrow, column = sums of joint along each side, dimension kept\n"
-    "ratio = joint over row times column\nresult = log of ratio where the ratio is above 1, else 0"))
+    "ratio = joint over row times column\nresult = log of ratio where the ratio is above 1, else "
+    "0"))
 def ppmi(answer, probe):
     C = torch.tensor([[2.0, 1.0], [1.0, 4.0]])
     out = probe.call(answer, C)
@@ -379,7 +298,8 @@ def ppmi(answer, probe):
     probe.equal(out, pmi(C).clamp(min=0), "value", f"C = {C.tolist()}", known=wrongs)
     C = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
     out = probe.call(answer, C)
-    probe.finite(out, "minus-inf", "C = [[2, 0], [0, 2]]: a pair never seen has the value 0, not -inf")
+    probe.finite(out, "minus-inf", "C = [[2, 0], [0, 2]]: a pair never seen has the value 0, not "
+                                   "-inf")
     probe.equal(out, math.log(2) * torch.eye(2), "value", f"C = {C.tolist()}")
     C = probe.uniform(4, 1) * probe.uniform(1, 4) * 10
     probe.equal(probe.call(answer, C), probe.zeros(4, 4), "independence",
@@ -392,7 +312,8 @@ def ppmi(answer, probe):
         out = probe.call(answer, C)
         probe.shape(out, shape, "shape", f"C is {shape}, words and contexts may differ in number")
         probe.finite(out, "minus-inf", "some counts are 0: their value is 0, not -inf")
-        probe.true((out >= 0).all(), "negative", "a negative value came: keep the positive part only")
+        probe.true((out >= 0).all(), "negative", "a negative value came: keep the positive part "
+                                                 "only")
         probe.equal(out, pmi(C).clamp(min=0), "value", f"C is {shape}", known=wrong_ppmi(C))
         probe.equal(probe.call(answer, 10 * C), pmi(C).clamp(min=0), "scale",
                     "ten times as much text with the same proportions: the same values")
@@ -401,188 +322,6 @@ def ppmi(answer, probe):
     probe.equal(out, out.T, "symmetry", "C is symmetric, so PPMI is")
     C[2] = 0
     out = probe.call(answer, C)
-    probe.finite(out, "empty-row", "a word that was never seen has a row of zeros: 0 / 0 is nan, its "
-                 "values are 0")
+    probe.finite(out, "empty-row", "a word that was never seen has a row of zeros: 0 / 0 is nan, "
+                 "its values are 0")
     probe.equal(out, pmi(C).nan_to_num(0.0).clamp(min=0), "empty-row", "row 2 of C is all 0")
-
-
-def wrong_ppmi(C):
-    """{code: (wrong value, what it is)} of counts C."""
-    rows, columns, total = C.sum(1, keepdim=True), C.sum(0, keepdim=True), C.sum()
-    right = pmi(C)
-    table = {
-        "negative": (right, "negative values are kept: this is PMI, take the positive part"),
-        "joint": ([(C / (rows * columns)).log(), (C / (rows * columns)).log().clamp(min=0),
-                   (C * total ** 2 / (rows * columns)).log().clamp(min=0)],
-                  "the counts are not all turned into probabilities: P(w, c), P(w) and P(c) each "
-                  "need a division by the sum of C"),
-        "base": ((right / math.log(2)).clamp(min=0), "in bits: use the natural logarithm"),
-        "no-log": ([right.exp(), right.exp().clamp(min=0), (right.exp() - 1).clamp(min=0)],
-                   "the ratio without its logarithm"),
-        "conditional": ([(C / rows).log().clamp(min=0), C / rows], "P(c | w): divide by P(c) too"),
-        "log1p": (right.exp().log1p(), "log(1 + ratio) is not 0 at independence: use log"),
-        "absolute": (right.abs(), "the absolute value makes rare company look frequent"),
-        "smoothed": (pmi(C + 1).clamp(min=0), "1 was added to the counts: use them as they are")}
-    if C.shape[0] == C.shape[1]:
-        table["transposed"] = (right.clamp(min=0).T, "transposed: rows are words as in C")
-        table["margins"] = ([(C * total / (rows * rows.T)).log().clamp(min=0),
-                             (C * total / (columns * columns.T)).log().clamp(min=0),
-                             (C * total / rows ** 2).log().clamp(min=0),
-                             (C * total / columns ** 2).log().clamp(min=0)],
-                            "the same margin is used twice: one sums over rows, one over columns")
-    return table
-
-
-def small_world(V, window=4, seed=7):
-    """Pairs (n, 2), names and questions of a micro-world whose ids are shuffled among V."""
-    world = micro_world(800, seed)
-    words = sorted({w for sentence in world for w in sentence})
-    places = torch.randperm(V, generator=torch.Generator().manual_seed(seed))[:len(words)].tolist()
-    index = dict(zip(words, places))
-    counts = pairs_of([[index[w] for w in sentence] for sentence in world], window)
-    pairs = torch.tensor(list(counts)).repeat_interleave(torch.tensor(list(counts.values())), 0)
-    return pairs, index, micro_questions(index)
-
-
-def cells(pairs, V, K=5):
-    """Shares of each pair and K times those of the noise, (V, V) each."""
-    C = torch.zeros(V, V).index_put_(tuple(pairs.T), torch.ones(len(pairs)), accumulate=True)
-    C = C / C.sum()
-    return C, K * C.sum(1, keepdim=True) * F.normalize(C.sum(0) ** 0.75, p=1, dim=0)
-
-
-def best_loss(E, pairs):
-    """SGNS loss in nats that the best E_out reaches beside a fixed E (V, d)."""
-    C, noise = cells(pairs, len(E))
-    E = E.detach().double()
-    E = E / E.square().mean().sqrt().clamp(min=1e-9)
-    E_out = torch.zeros_like(E, requires_grad=True)
-    adam = torch.optim.Adam([E_out], lr=0.1)
-    for _ in range(150):
-        scores = E @ E_out.T
-        loss = -(C * F.logsigmoid(scores) + noise * F.logsigmoid(-scores)).sum()
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-    return loss.item()
-
-
-def least_loss(pairs, V):
-    """SGNS loss in nats below which no vectors get: that of scores ln C / noise."""
-    C, noise = cells(pairs, V)
-    return float(-(torch.xlogy(C, C / (C + noise)) + torch.xlogy(noise, noise / (C + noise)))
-                 .nan_to_num(0.0).sum())
-
-
-def seeded(probe, answer, *arguments):
-    """Two runs with one seed and one with another: reproducible, and not deaf to the seed."""
-    one, again = (probe.call(answer, *arguments, 3) for _ in range(2))
-    other = probe.call(answer, *arguments, 4)
-    one, again, other = (out[0] if isinstance(out, tuple | list) else out for out in (one, again, other))
-    for out in (one, again, other):
-        probe.type(out, torch.Tensor)
-    probe.true(torch.equal(one, again), "seed", "two runs with seed 3 differ: draw everything from one "
-               "torch.Generator().manual_seed(seed)")
-    probe.true(not torch.equal(one, other), "seed", "seeds 3 and 4 give the same: use the seed")
-
-
-@exercise("02.7", hints=(
-    "With no steps the vectors are noise; with 250, the pairs he : she of a small world must be "
-    "parallel. If all words end in one place, nothing pushes them apart: what should?",
-    "Two tables E_in and E_out, both with gradients, both given to the optimiser. A step draws some "
-    "pairs, K noise words for each by count ** .75, and descends on your loss of 02.2.",
-    "generator from seed; E_in small random, E_out zeros; Adam, learning rate about .05\n"
-    "repeat steps times: draw some 500 pairs and 5 noise words each\n"
-    "    loss of the pairs; gradients to zero; backward; step\n"
-    "return E_in without its gradient"))
-def train_sgns(answer, probe):
-    torch.set_num_threads(1)                            # small tensors: two threads only wait
-    V, d = 33, 16                                       # three ids never occur
-    pairs, index, questions = small_world(V)
-    start = probe.call(answer, pairs, V, d, 0, 1)
-    probe.shape(start, (V, d), "shape", "one row a word, also for ids that never occur")
-    seeded(probe, answer, pairs, V, d, 10)
-    short = probe.call(answer, pairs, V, d, 10, 1)
-    out = probe.call(answer, pairs, V, d, 250, 1)
-    probe.shape(out, (V, d), "shape", "one row a word")
-    probe.finite(out, "diverged", "the vectors are not finite: a smaller learning rate?")
-    start, short, out = (t.detach().double() for t in (start, short, out))
-    probe.true(not torch.allclose(out, start), "untrained", "250 steps leave the vectors where they "
-               "were: is E_in given to the optimiser, and is .step() called?")
-    probe.true(not torch.allclose(out, short), "steps", "10 and 250 steps give the same: use `steps`")
-    used = out[list(index.values())]
-    probe.true(bool((used.norm(dim=1) > 0).all()), "untrained", "a word that occurs has a vector of zeros")
-    cosines = F.cosine_similarity(used[:, None], used[None], dim=-1)
-    probe.true(cosines.mean() < 0.93, "collapse", f"all words point the same way (mean cosine "
-               f"{float(cosines.mean()):.2f}): the noise words must push apart, with a minus")
-    after, least = best_loss(out, pairs), least_loss(pairs, V)
-    probe.true(after < least + 0.1, "loss", f"after 250 steps the loss is {after:.2f} nats at best, "
-               f"{least:.2f} is possible. Do the two words of a pair stay together, has each word a "
-               "row in both tables, is the rate high enough?")
-    names = {i: word for word, i in index.items()}
-    words = [names.get(i, f"unused {i}") for i in range(V)]
-    safe = torch.where(out.norm(dim=1, keepdim=True) > 0, out, 1e-6)
-    solved = int(solve(space(words, safe), questions).solved.sum())
-    probe.true(solved >= 51, "accuracy", f"after 250 steps {solved} of the 56 analogies of the small "
-               "world are solved, 51 are needed: is the learning rate high enough, and is the noise "
-               "drawn by count ** .75?")
-
-
-@exercise("02.8", hints=(
-    "Take K = 1: ln 1 is 0, so E_in E_out^T must lie around PMI. With K = 5 all lies ln 5 lower.",
-    "The theorem holds for noise drawn by the plain count (power 1). The scores need both tables, and "
-    "a learning rate that falls to near 0, or the last steps blur them.",
-    "scores = E_in times E_out transposed, after training as in 02.7 with K noise words, power 1\n"
-    "C = how often each pair occurs, (V, V)\n"
-    "target = log of C * sum(C) / (row sums * column sums), minus log K; -inf where C is 0"))
-def sgns_and_pmi(answer, probe):
-    torch.set_num_threads(1)
-    V, d = 30, 16
-    pairs, _, _ = small_world(V)
-    C = torch.zeros(V, V).index_put_(tuple(pairs.T), torch.ones(len(pairs)), accumulate=True)
-    seen, gaps = C > 0, {}
-    seeded(probe, answer, pairs, V, d, 5, 10)
-    for K in (5, 1):
-        out = probe.call(answer, pairs, V, d, K, 500, 2)
-        probe.type(out, (tuple, list), "return scores, target")
-        probe.true(len(out) == 2, "type", f"return two tensors, scores and target; came {len(out)}")
-        scores, target = out
-        probe.shape(scores, (V, V), "shape", "scores has a row and a column a word")
-        probe.shape(target, (V, V), "shape", "target has a row and a column a word")
-        probe.finite(scores, "diverged", "a score is not finite")
-        right = pmi(C) - math.log(K)
-        probe.equal(torch.where(seen, target, 0), torch.where(seen, right, 0), "target",
-                    f"K = {K}: the target of pairs that occur", known={
-                        "unshifted": (torch.where(seen, pmi(C), 0), "this is PMI: subtract ln K"),
-                        "shift-sign": (torch.where(seen, pmi(C) + math.log(K), 0), "ln K is "
-                                       "subtracted, not added"),
-                        "shift-base": (torch.where(seen, pmi(C) - math.log2(K), 0), "the logarithm of "
-                                       "K must be natural too"),
-                        "clipped": (torch.where(seen, pmi(C), 0).clamp(min=0) - math.log(K) * seen,
-                                    "PPMI: the theorem speaks of PMI, keep negative values"),
-                        "joint": (torch.where(seen, (C / C.sum(1, keepdim=True) / C.sum(0)).log()
-                                              - math.log(K), 0), "P(w, c) is a count divided by the "
-                                  "sum of all counts")})
-        probe.true(bool((target[~seen] == -math.inf).all()), "unseen",
-                   "a pair that never occurs has the target -inf")
-        rank = int(torch.linalg.matrix_rank(scores.detach().double(), rtol=1e-4))
-        probe.true(rank <= d, "rank", f"scores = E_in E_out^T with d = {d} has rank {d} at most, came "
-                   f"{rank}: are these the scores of your two tables?")
-        x, y = right[seen], scores.detach()[seen].double()
-        fit = correlation(x, y)
-        context = C.sum(0) ** 0.75
-        smooth = (C / C.sum(1, keepdim=True) / (context / context.sum())).log()[seen]
-        smoother = correlation(smooth, y)
-        probe.true(smoother < max(0.8, fit + 0.03), "noise", "the scores follow PMI with contexts to "
-                   "the power .75: draw the noise by plain counts")
-        probe.true(fit > 0.8, "correlation", f"K = {K}: the correlation of scores and target over "
-                   f"pairs that occur is {fit:.2f}, .8 is needed: more exact training, with a learning "
-                   "rate that falls")
-        gaps[K] = float((y - x).mean())
-        probe.true(abs(gaps[K]) < 0.4, "gap", f"K = {K}: scores lie {gaps[K]:+.2f} from the target on "
-                   "average, within .4 is expected: are there K noise words for each pair, and are the "
-                   "scores E_in times E_out transposed?")
-
-
-def correlation(x, y):
-    return float(torch.corrcoef(torch.stack([x, y]))[0, 1])

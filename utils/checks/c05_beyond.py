@@ -78,7 +78,7 @@ def is_permutation_equivariant(answer, probe):
     for T, C in ((9, 5), (8, 4)):
         x, said = probe.normal(T, C), []
         for f in SIX:
-            out = probe.call(answer, f, x)
+            out = probe.call(answer, lambda x, f=f: f(x), x)    # the name tells nothing
             probe.type(out, bool, "use bool(...), or torch.allclose, which returns one")
             said.append(out)
         for code, pattern, why in PATTERNS:
@@ -239,27 +239,26 @@ def online_attention(answer, probe):
         right = F.scaled_dot_product_attention(q, k, V)
         probe.equal(probe.call(answer, q, k, V, 4), right, "overflow", f"scores {scores}, block = "
                     "4: subtract the largest score so far before exp")
-    T, block = 128, 8
-    Q, K, V = probe.normal(T, 3), probe.normal(T, 3), probe.normal(T, 4)
-    with Memory(T) as memory:
-        out = probe.call(answer, Q, K, V, block)
-    where = f"T = {T}, block = {block}"
-    probe.equal(out, F.scaled_dot_product_attention(Q, K, V), "value", where)
-    ready = [name for name in memory.names if "attention" in name]
-    probe.true(not ready, "library", f"it calls {ready}: write the blocks yourself")
-    probe.true(not memory.left, "leaves-torch", f"{where}: .{memory.left}() takes a whole tensor "
-               "out of torch, where no memory can be counted")
-    probe.true(memory.peak < 0.75 * T * T, "memory", f"{where}: it held {memory.peak} numbers at "
-               f"once; {T} x {T} scores are {T * T}, {block} columns of them {T * block}. Keep "
-               "sums, not scores")
-    Q, K, V = probe.normal(2, 3), probe.normal(600, 3), probe.normal(600, 5)
+    Q, K, V = probe.normal(2, 3), probe.normal(300, 3), probe.normal(300, 5)
     calls = []
-    for block in (16, 5):
-        with Memory(600) as memory:
-            probe.call(answer, Q, K, V, block)
+    for block in (16, 10):
+        with Memory(300) as memory:
+            out = probe.call(answer, Q, K, V, block)
         calls.append(memory.calls)
-        probe.true(not memory.rows, "rows", f"2 queries, 600 keys, block = {block}: it made a tensor "
-                   f"of shape {memory.rows}, the scores of a query for all keys. Walk over blocks of "
-                   "keys, and never hold more than `block` scores of a query")
-    probe.true(calls[0] < calls[1], "ignores-block", "600 keys take as many steps in blocks of 16 as "
-               "in blocks of 5: the size of the blocks is the argument `block`")
+        where = f"2 queries, 300 keys, block = {block}"
+        probe.equal(out, F.scaled_dot_product_attention(Q, K, V), "value", where)
+        probe.true(not memory.left, "leaves-torch", f"{where}: .{memory.left}() takes a whole "
+                   "tensor out of torch, where no memory can be counted")
+        ready = [name for name in memory.names if "attention" in name]
+        probe.true(not ready, "library", f"it calls {ready}: write the blocks yourself")
+        probe.true(not memory.rows, "rows", f"{where}: it made a tensor of shape {memory.rows}, "
+                   "the scores of a query for all keys. Walk over blocks of keys, and never hold "
+                   "more than `block` scores of a query")
+    probe.true(calls[0] < calls[1], "ignores-block", "300 keys take as many steps in blocks of 16 "
+               "as in blocks of 10: the size of the blocks is the argument `block`")
+    T_q, T_k, block = 24, 384, 16
+    with Memory(T_k) as memory:
+        probe.call(answer, probe.normal(T_q, 2), probe.normal(T_k, 2), probe.normal(T_k, 2), block)
+    probe.true(memory.peak < 0.75 * T_q * T_k, "memory", f"{T_q} queries, {T_k} keys, block = "
+               f"{block}: it held {memory.peak} numbers at once. {T_q} x {T_k} scores are "
+               f"{T_q * T_k}, a block has {T_q * block}: keep sums, not scores")

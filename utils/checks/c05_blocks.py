@@ -2,6 +2,7 @@
 import math
 
 import torch
+from torch._C._functorch import is_functorch_wrapped_tensor as wrapped
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
@@ -44,7 +45,7 @@ class Memory(TorchFunctionMode):
     def __init__(self, widest):
         super().__init__()
         self.alive, self.peak, self.names, self.left, self.rows = {}, 0, set(), "", ()
-        self.widest, self.calls = widest, 0
+        self.widest, self.calls, self.total = widest, 0, 0
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         out, name = func(*args, **(kwargs or {})), getattr(func, "__name__", "")
@@ -53,13 +54,17 @@ class Memory(TorchFunctionMode):
         if name in ("numpy", "tolist", "__array__") and args[0].numel() > self.widest:
             self.left = name
         for made in out if isinstance(out, tuple | list) else [out]:
-            if type(made) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(made):
+            if type(made) is torch.Tensor and not wrapped(made):
                 storage = made.untyped_storage()
                 size = storage.nbytes() // made.element_size()
+                if storage._cdata not in self.alive:
+                    self.total += size
                 self.alive[storage._cdata] = StorageWeakRef(storage), size
                 if self.widest in made.shape and size <= 2 * self.widest:
                     self.rows = tuple(made.shape)
-                self.alive = {key: (storage, size) for key, (storage, size) in self.alive.items()
-                              if not storage.expired()}
-                self.peak = max(self.peak, sum(size for _, size in self.alive.values()))
+        if self.total > self.peak:                      # with those that have ended: count anew
+            self.alive = {key: (storage, size) for key, (storage, size) in self.alive.items()
+                          if not storage.expired()}
+            self.total = sum(size for _, size in self.alive.values())
+            self.peak = max(self.peak, self.total)
         return out

@@ -66,7 +66,8 @@ class AttentionStepper(Explorer):
     def describe(self, result, step, chosen, q, keys):
         parts = ", ".join(f"{w} {v:.2f}" for w, v in zip(WORDS, result["bar"].tolist()))
         z = result["z"].tolist()
-        what = dict(zip(STEPS, ("Scores q · k", "Scores divided by √2", "Weights", "Weights")))[step]
+        names = ("Scores q · k", "Scores divided by √2", "Weights", "Weights")
+        what = dict(zip(STEPS, names))[step]
         words = f"Query ({q[0]:.1f}, {q[1]:.1f}). {what}: {parts}"
         return words + (f"; their sum of values is z = ({z[0]:.2f}, {z[1]:.2f})."
                         if step == STEPS[3] else ".")

@@ -116,7 +116,8 @@ class Explorer:
         for name, control in self._moving.items():
             control.value = self.values[name]
             control.observe(lambda change, name=name: self._moved({name: change["new"]}), "value")
-        self._plot = Plot(on_key=self.key and self._keyed, on_pointer=self.pointer and self._pointed)
+        self._plot = Plot(on_key=self.key and self._keyed,
+                          on_pointer=self.pointer and self._pointed)
         self._words = w.HTML()
         title = w.HTML(f"<b>{html.escape(self.question)}</b>")
         row = w.Box(list(self._moving.values()),

@@ -27,8 +27,8 @@ class Smoothing(Explorer):
                      title=f"The average has {steps} highest {'place' if steps == 1 else 'places'}")
 
     def describe(self, result, width, gap):
-        return (f"A window of {width} over two steps {gap} samples apart: {result['steps']} counted, "
-                f"highest average {float(result['smooth'].max()):.1f} g.")
+        return (f"A window of {width} over two steps {gap} samples apart: {result['steps']} "
+                f"counted, highest average {float(result['smooth'].max()):.1f} g.")
 
     def invariants(self, result, width, gap):
         assert torch.isclose(result["smooth"].sum(), result["signal"].sum())

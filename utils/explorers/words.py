@@ -2,11 +2,12 @@
 import difflib
 import functools
 import math
+import re
 
 import torch
 
 from ..data import load_glove, load_vec300
-from ..show import Figure, bars, layout, points
+from ..show import Figure, bars, layout, numbers, points
 from ..words import arrow, neighbours, space
 from .base import Explorer, choice, slider, switch, text
 
@@ -51,8 +52,9 @@ class WordSpace(Explorer):
                 "source": choice(SOURCES, label="vectors"),
                 "count": slider(4, 24, value=8, step=2, label="neighbours"),
                 "turn": slider(0, 350, value=40, step=10, label="turn (degrees)")}
+    hidden = {"grip": (0.0, 0)}                         # where a drag began: x, turn
 
-    def compute(self, word, source, count, turn):
+    def compute(self, word, source, count, turn, grip):
         words, word = load(source), clean(word)
         missing = unknown(words, word)
         if missing:
@@ -64,70 +66,100 @@ class WordSpace(Explorer):
         seen = around @ (axes * flip)[:3].T                                       # (count, 3)
         kept = float((sizes[:3] ** 2).sum() / (sizes ** 2).sum())
         return {"missing": "", "word": word, "near": near, "seen": seen, "kept": kept,
-                "turn": turn, "source": source}
+                "turn": turn}
 
     def figure(self, result):
         if result["missing"]:
             return empty(result["missing"])
-        word, near, angle = result["word"], result["near"], math.radians(result["turn"])
-        made = points({"the word": torch.zeros(1, 3), "neighbours": result["seen"]}, "", "",
-                      f"Nearest to {word!r}: {near[0][0]}", height=HIGH,
-                      labels={"the word": [f"<b>{word}</b>"], "neighbours": [w for w, _ in near]})
-        for trace in made.data:
-            trace["marker"] = trace["marker"] | {"size": 4}
-            trace["hoverinfo"] = "text"
-        eye = {"x": round(1.5 * math.cos(angle), 3), "y": round(1.5 * math.sin(angle), 3), "z": 0.5}
-        sides = {f"{side}axis": {"title": {"text": f"direction {i}"}, "showticklabels": False}
-                 for i, side in enumerate("xyz", start=1)}
-        made.layout["scene"] = {"camera": {"eye": eye}, "aspectmode": "cube", **sides}
-        made.layout["margin"] = {"l": 0, "r": 0, "t": 34, "b": 0}
-        return made
+        word, near = result["word"], result["near"]
+        flat, depth = view(result["seen"], result["turn"])          # (count, 2), (count,)
+        names = [name for name, _ in near]
+        made = points({"neighbours": flat, "the word": torch.zeros(1, 2)}, "", "",
+                      f"Nearest to {word!r}: {names[0]}", height=HIGH,
+                      labels={"neighbours": names, "the word": [f"<b>{word}</b>"]})
+        made.data[0]["marker"] = made.data[0]["marker"] | {
+            "size": numbers(9 + 5 * depth / result["seen"].abs().max(), 3)}      # nearer, larger
+        made.data[1]["marker"] = made.data[1]["marker"] | {"size": 11}
+        rays = [{"type": "scatter", "mode": "lines", "x": [0, x], "y": [0, y], "hoverinfo": "skip",
+                 "line": {"color": "#bbbbbb", "width": 1}, "showlegend": False}
+                for x, y in numbers(flat)]
+        reach = 1.35 * float(result["seen"].norm(dim=1).max())
+        for side, wide in (("xaxis", 1.5), ("yaxis", 1)):
+            made.layout[side] |= {"showticklabels": False, "showgrid": False,
+                                  "range": numbers([-wide * reach, wide * reach])}
+        made.layout["margin"] = {"l": 10, "r": 10, "t": 34, "b": 10}
+        return Figure(rays + made.data, made.layout, "")
 
-    def describe(self, result, word, source, count, turn):
+    def describe(self, result, word, source, count, turn, grip):
         if result["missing"]:
             return result["missing"]
-        listed = ", ".join(f"{other} {cosine:.2f}" for other, cosine in result["near"][:6])
-        return (f"Nearest to {result['word']!r} (cosine): {listed}. The three directions drawn keep "
-                f"{result['kept']:.0%} of what tells the {count} neighbours from it.")
+        listed = ", ".join(f"{other} {cosine:.2f}" for other, cosine in result["near"][:5])
+        return (f"Nearest to {result['word']!r} (cosine): {listed}. The three directions drawn "
+                f"hold {result['kept']:.0%} of how these {count} differ from it.")
 
-    def invariants(self, result, word, source, count, turn):
+    def invariants(self, result, word, source, count, turn, grip):
         if not result["missing"]:
             cosines = [cosine for _, cosine in result["near"]]
             assert len(cosines) == count and cosines == sorted(cosines, reverse=True)
             assert result["word"] not in [other for other, _ in result["near"]]
             assert 0 < result["kept"] <= 1.0001 and max(cosines) < 1.0001
+            flat, depth = view(result["seen"], turn)                # turning keeps all distances
+            length = torch.cat([flat, depth[:, None]], 1).norm(dim=1)
+            assert torch.allclose(length, result["seen"].norm(dim=1), atol=1e-5)
+
+    def key(self, name, turn, **_):
+        step = {"ArrowLeft": -10, "ArrowRight": 10}.get(name, 0)
+        return {"turn": (turn + step) % 360} if step else {}
+
+    def pointer(self, kind, x, y, turn, grip, **_):
+        if kind == "down":
+            return {"grip": (x, turn)}
+        return {"turn": 10 * round(grip[1] / 10 + 6 * (x - grip[0])) % 360}
+
+
+def view(seen, turn):
+    """Points (n, 3) seen after a turn in degrees and a tilt: (n, 2) on the screen, (n,) depth."""
+    a, tilt = math.radians(turn), math.radians(20)
+    x = seen[:, 0] * math.cos(a) - seen[:, 1] * math.sin(a)
+    away = seen[:, 0] * math.sin(a) + seen[:, 1] * math.cos(a)
+    y = seen[:, 2] * math.cos(tilt) - away * math.sin(tilt)
+    return torch.stack([x, y], 1), seen[:, 2] * math.sin(tilt) + away * math.cos(tilt)
 
 
 class AnalogyMachine(Explorer):
-    """King minus man plus woman: is queen the nearest word?"""
+    """King - man + woman: is queen the nearest word?"""
 
-    controls = {"b": text("king", "", ("paris", "bigger", "doctor")),
-                "a": text("man", "minus", ("france", "big")),
-                "c": text("woman", "plus", ("italy", "small", "qqq")),
-                "exclude": switch(False, "the three inputs may not answer"),
-                "source": choice(SOURCES, label="vectors")}
+    controls = {"formula": text("king - man + woman", "question", (
+                    "paris - france + italy", "doctor-man+woman", "king + queen", "qqq - a + b")),
+                "source": choice(SOURCES, label="vectors"),
+                "exclude": switch(False, "the inputs may not answer")}
 
-    def compute(self, b, a, c, exclude, source):
-        words, asked = load(source), [clean(word) for word in (a, b, c)]
+    def compute(self, formula, source, exclude):
+        words, asked = load(source), re.split("[-+]", clean(formula))
+        asked = [clean(word) for word in asked]
+        if len(asked) != 3 or not re.fullmatch("[^-+]+-[^-+]+[+][^-+]+", clean(formula)):
+            return {"missing": "Write three words, as in: paris - france + italy."}
         missing = next((m for w in asked if (m := unknown(words, w))), "")
         if missing:
             return {"missing": missing}
-        best = neighbours(words, arrow(words, *asked), 8, exclude=set(asked) if exclude else ())
+        b, a, c = asked
+        best = neighbours(words, arrow(words, a, b, c), 8, exclude=set(asked) if exclude else ())
         return {"missing": "", "asked": asked, "best": best}
 
     def figure(self, result):
         if result["missing"]:
             return empty(result["missing"])
-        (a, b, c), best = result["asked"], result["best"]
+        (b, a, c), best = result["asked"], result["best"]
         groups = {"input": {w: s for w, s in best if w in result["asked"]},
                   "other word": {w: s for w, s in best if w not in result["asked"]}}
         made = bars({name: group for name, group in groups.items() if group}, height=HIGH,
                     y="cosine", title=f"{b} - {a} + {c} is nearest to {best[0][0]}")
         made.layout |= {"barmode": "overlay", "showlegend": len(made.data) > 1}
+        made.layout["margin"] = made.layout["margin"] | {"t": 34, "b": 30}
         made.layout["xaxis"] |= {"categoryorder": "array", "categoryarray": [w for w, _ in best]}
         return made
 
-    def describe(self, result, b, a, c, exclude, source):
+    def describe(self, result, formula, source, exclude):
         if result["missing"]:
             return result["missing"]
         (word, score), (second, less) = result["best"][:2]
@@ -136,7 +168,7 @@ class AnalogyMachine(Explorer):
         return (f"Nearest: {word} (cosine {score:.2f}), {kind}; then {second} ({less:.2f})."
                 f"{rule}")
 
-    def invariants(self, result, b, a, c, exclude, source):
+    def invariants(self, result, formula, source, exclude):
         if not result["missing"]:
             names = [word for word, _ in result["best"]]
             assert len(set(names)) == 8
