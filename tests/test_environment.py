@@ -1,7 +1,6 @@
 """The two commands from a bare Python: made once, repaired when cut short, plain when stuck."""
 import ast
 import errno
-import json
 import os
 import re
 import shutil
@@ -116,12 +115,13 @@ def test_what_a_killed_pip_left_is_repaired(clone):
 @posix
 def test_moved_clone_is_made_anew(clone, tmp_path):
     command(clone)
-    stamp = clone / ".venv" / "complete.json"
-    stamp.write_text(json.dumps(json.loads(stamp.read_text()) | {"folder": str(tmp_path)}))
-    child = start(clone)
+    moved = clone.rename(tmp_path / "moved")
+    child = start(moved)
     assert "making the environment" in child.stdout.readline()
+    assert "adding pip" in child.stdout.readline()
     child.kill()                                        # and the next run makes it from this
     child.wait()
+    moved.rename(clone)
     code, text = command(clone)
     assert code == 0 and "making the environment" in text, text
 
@@ -132,9 +132,19 @@ def test_environment_that_does_not_import_is_named_and_made_anew(clone):
     (site(clone) / "torch.py").write_text("raise OSError('libfoo.so.1 is missing')")
     code, text = command(clone)
     assert code == 1 and "libfoo.so.1 is missing" in text and "Traceback" not in text
-    shutil.rmtree(site(clone) / "pip")                  # and a half-made one, without pip
     code, text = command(clone)
     assert code == 0 and "making the environment" in text, text
+
+
+def test_environment_without_pip_or_with_a_dead_python_is_not_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "VENV", tmp_path / ".venv")
+    assert not environment._healthy()
+    subprocess.run([environment._base_python(), "-m", "venv", "--without-pip", tmp_path / ".venv"],
+                   check=True)
+    assert environment.python().exists() and not environment._healthy()
+    environment.python().unlink()
+    environment.python().write_text("no program")
+    assert not environment._healthy()
 
 
 @posix
@@ -153,12 +163,15 @@ def test_run_killed_during_the_install_is_taken_over_by_the_next(clone):
 
 def test_second_run_waits_for_the_first(clone):
     command(clone)
-    (clone / ".venv" / "complete.json").unlink()
+    stamp = clone / ".venv" / "complete.json"
+    content = stamp.read_text()
+    stamp.unlink()
     with installer.lock(clone / ".venv" / ".lock", "testing"):
         child = start(clone)
         assert f"process {os.getpid()}" in child.stdout.readline()
         assert child.poll() is None
-    assert child.communicate(timeout=60)[0].splitlines()[-1] == f"in {clone / '.venv'}"
+        stamp.write_text(content)                       # the first has finished the work
+    assert child.communicate(timeout=60)[0] == f"in {clone / '.venv'}\n"
 
 
 @posix

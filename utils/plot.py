@@ -37,6 +37,7 @@ export default { async render({ model, el }) {
   const draw = async () => {
     const figure = model.get("figure");
     div.setAttribute("aria-label", model.get("alt"));
+    div.style.height = `${figure.layout.height ?? 300}px`;  // two resizes at once lose it
     const mode = live ? { dragmode: false } : {};
     await Plotly.react(div, figure.data, { ...figure.layout, ...mode, autosize: true },
       { responsive: true, displayModeBar: false });

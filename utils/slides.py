@@ -3,7 +3,7 @@ import html
 import json
 import re
 import tempfile
-import webbrowser
+from contextlib import contextmanager
 from pathlib import Path
 
 from .deck import LECTURES, ROOT
@@ -58,8 +58,9 @@ def notes_sheet(stem):
             f"to 150 %.</p>{''.join(parts)}</html>\n")
 
 
-def present(stem, browser=True):
-    """Serve one lecture in presentation until Ctrl-C, its notes in a second page."""
+@contextmanager
+def serve(stem):
+    """JupyterLab that opens one lecture as slides; yields (address, notes sheet, process)."""
     from . import lab
     with tempfile.TemporaryDirectory(prefix="course-slides-") as folder:
         settings = Path(folder) / "jupyterlab-slideshow" / "plugin.jupyterlab-settings"
@@ -67,16 +68,21 @@ def present(stem, browser=True):
         settings.write_text('{"active": true}', encoding="utf-8")
         sheet = Path(folder) / f"{stem}_notes.html"
         sheet.write_text(notes_sheet(stem), encoding="utf-8")
-        try:
-            with lab.server(f"--LabApp.user_settings_dir={folder}") as (url, token, child):
-                address = f"{url}lab/tree/lectures/{stem}.ipynb?token={token}"
-                print(f"The slides are ready. Ctrl-C ends them.\n  slides: {address}\n"
-                      f"  notes:  {sheet.as_uri()}  (a page to keep beside you, or to print)",
-                      flush=True)
-                if browser:
-                    webbrowser.open(sheet.as_uri())
-                    webbrowser.open(address)
-                child.wait()
-        except KeyboardInterrupt:
-            print("\nThe slides have ended.", flush=True)
+        with lab.server(f"--LabApp.user_settings_dir={folder}") as (url, token, child):
+            yield f"{url}lab/tree/lectures/{stem}.ipynb?reset&token={token}", sheet, child
+
+
+def present(stem):
+    """Serve one lecture in presentation until Ctrl-C, its notes in a second page."""
+    from . import lab
+    try:
+        with serve(stem) as (address, sheet, child):
+            print(f"The slides are ready. Ctrl-C ends them.\n  slides: {address}\n"
+                  f"  notes:  {sheet.as_uri()}  (a page to keep beside you, or to print)",
+                  flush=True)
+            lab.show(sheet.as_uri())
+            lab.show(address)
+            child.wait()
+    except KeyboardInterrupt:
+        print("\nThe slides have ended.", flush=True)
     return 0

@@ -4,7 +4,10 @@ import time
 import pytest
 from kit import CELLS, SLIDE, activate, command, jupyter, run_all, run_until
 
-from utils import deck
+from playwright.sync_api import sync_playwright
+
+from utils import deck, slides
+from utils.browser import launch
 from utils.environment import browser
 
 pytestmark = pytest.mark.skipif(browser() is None, reason="no Chromium or Chrome was found")
@@ -92,6 +95,23 @@ def test_an_explorer_works_within_eight_seconds_of_opening(lab):
             seconds.append(time.perf_counter() - started)
     print(f"from opening lecture 00 to a working explorer: {min(seconds):.1f} s")
     assert min(seconds) < 8
+
+
+def test_the_slides_command_opens_on_the_first_slide(tmp_path):
+    stem = deck.notebooks("lectures")["05"].stem
+    with sync_playwright() as playwright, slides.serve(stem) as (address, sheet, _):
+        page = launch(playwright).new_page(viewport={"width": 1280, "height": 720})
+        page.goto(address)
+        shown = page.locator(".jp-Deck .jp-deck-mod-visible")
+        shown.first.wait_for(timeout=60_000)
+        title = page.get_by_role("heading", name="Self-attention by hand")
+        title.wait_for()
+        assert shown.count() == 1
+        page.wait_for_function("() => document.activeElement.closest('.jp-Deck .jp-Cell')")
+        page.keyboard.press("ArrowRight")
+        title.wait_for(state="hidden")
+        page.goto(sheet.as_uri())
+        assert "minutes of talk" in page.inner_text("body")
 
 
 def test_arrows_in_a_slide_move_the_explorer_and_not_the_slide(lab):

@@ -12,7 +12,7 @@ from ..words import arrow, neighbours, space
 from .base import Explorer, choice, slider, switch, text
 
 SOURCES = {"GloVe, 50 numbers": load_glove, "spaCy, 300 numbers": load_vec300}
-HIGH = 250                                              # pixels: a figure, controls, a sentence
+HIGH = 225                                              # pixels: a figure, controls, a sentence
 
 
 @functools.cache
@@ -60,10 +60,11 @@ class WordSpace(Explorer):
         if missing:
             return {"missing": missing}
         near = neighbours(words, words[word], count, exclude=(word,))
-        around = torch.stack([words[other] for other, _ in near]) - words[word]   # (count, d)
-        _, sizes, axes = torch.linalg.svd(around, full_matrices=False)
-        flip = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()          # one sign, always
-        seen = around @ (axes * flip)[:3].T                                       # (count, 3)
+        spread = torch.stack([words[word], *(words[other] for other, _ in near)])   # (count + 1, d)
+        spread = spread - spread.mean(0)
+        _, sizes, axes = torch.linalg.svd(spread, full_matrices=False)
+        flip = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()        # one sign, always
+        seen = spread @ (axes * flip)[:3].T                                     # (count + 1, 3)
         kept = float((sizes[:3] ** 2).sum() / (sizes ** 2).sum())
         return {"missing": "", "word": word, "near": near, "seen": seen, "kept": kept,
                 "turn": turn}
@@ -72,22 +73,24 @@ class WordSpace(Explorer):
         if result["missing"]:
             return empty(result["missing"])
         word, near = result["word"], result["near"]
-        flat, depth = view(result["seen"], result["turn"])          # (count, 2), (count,)
+        seen = result["seen"]
+        flat, depth = view(seen, result["turn"])                    # (count + 1, 2), (count + 1,)
         names = [name for name, _ in near]
-        made = points({"neighbours": flat, "the word": torch.zeros(1, 2)}, "", "",
-                      f"Nearest to {word!r}: {names[0]}", height=HIGH,
+        made = points({"neighbours": flat[1:], "the word": flat[:1]}, "", "",
+                      f"Nearest to {word!r}: {names[0]}", height=HIGH - 20,
                       labels={"neighbours": names, "the word": [f"<b>{word}</b>"]})
         made.data[0]["marker"] = made.data[0]["marker"] | {
-            "size": numbers(9 + 5 * depth / result["seen"].abs().max(), 3)}      # nearer, larger
+            "size": numbers(8 + 5 * depth[1:] / seen.abs().max(), 3)}           # nearer, larger
         made.data[1]["marker"] = made.data[1]["marker"] | {"size": 11}
-        rays = [{"type": "scatter", "mode": "lines", "x": [0, x], "y": [0, y], "hoverinfo": "skip",
-                 "line": {"color": "#bbbbbb", "width": 1}, "showlegend": False}
-                for x, y in numbers(flat)]
-        reach = 1.35 * float(result["seen"].norm(dim=1).max())
-        for side, wide in (("xaxis", 1.5), ("yaxis", 1)):
-            made.layout[side] |= {"showticklabels": False, "showgrid": False,
-                                  "range": numbers([-wide * reach, wide * reach])}
-        made.layout["margin"] = {"l": 10, "r": 10, "t": 34, "b": 10}
+        x0, y0 = numbers(flat[0])
+        rays = [{"type": "scatter", "mode": "lines", "x": [x0, x], "y": [y0, y], "showlegend": False,
+                 "hoverinfo": "skip", "line": {"color": "#bbbbbb", "width": 1}}
+                for x, y in numbers(flat[1:])]
+        wide, high = seen[:, :2].norm(dim=1).max(), seen[:, 2].abs().max()
+        for side, reach in (("xaxis", wide * 1.3), ("yaxis", high + 0.5 * wide)):
+            made.layout[side] |= {"showticklabels": False, "showgrid": False, "zeroline": False,
+                                  "range": numbers([-float(reach), float(reach)])}
+        made.layout["margin"] = {"l": 10, "r": 10, "t": 34, "b": 6}
         return Figure(rays + made.data, made.layout, "")
 
     def describe(self, result, word, source, count, turn, grip):
@@ -95,7 +98,7 @@ class WordSpace(Explorer):
             return result["missing"]
         listed = ", ".join(f"{other} {cosine:.2f}" for other, cosine in result["near"][:5])
         return (f"Nearest to {result['word']!r} (cosine): {listed}. The three directions drawn "
-                f"hold {result['kept']:.0%} of how these {count} differ from it.")
+                f"hold {result['kept']:.0%} of how these words differ.")
 
     def invariants(self, result, word, source, count, turn, grip):
         if not result["missing"]:
