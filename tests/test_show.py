@@ -89,7 +89,7 @@ def test_without_a_prediction_the_page_runs(capsys):
 
 def test_the_buttons_lock_and_close():
     asked = predict("t.3", "Heads or tails?", ["heads", "tails"])
-    _, radio, row, _ = asked.widget().children
+    _, radio, row = asked.widget().children[:3]
     button = row.children[0]
     assert button.disabled and radio.value is None
     radio.value = "tails"

@@ -74,8 +74,8 @@ export default { async render({ model, el }) {
   }
   const resize = new ResizeObserver(() => div.offsetWidth && Plotly.Plots.resize(div));
   resize.observe(el);
-  const restoreKeys = spareKeys(el);
-  return () => { restoreKeys(); resize.disconnect(); Plotly.purge(div); };
+  spareKeys();
+  return () => { resize.disconnect(); Plotly.purge(div); };
 } };
 """
 

@@ -3,7 +3,7 @@ import html
 
 from .show import say
 
-_answers, _asked, _open = {}, {}, {}
+_answers, _asked, _open = {}, {}, {}            # each by the prediction's name
 
 
 def predict(name, question, options):
@@ -75,7 +75,8 @@ class Prediction:
         radio.observe(chosen, "value")
         button.on_click(locked)
         _open[self.name] = closed
-        box = w.VBox([text, radio, w.HBox([button, state]), Keys()])
+        first = self.name == next(iter(_asked))             # one Keys serves the whole page
+        box = w.VBox([text, radio, w.HBox([button, state]), *([Keys()] if first else [])])
         box.add_class("course-controls")
         return box
 

@@ -83,8 +83,9 @@ class WordSpace(Explorer):
             "size": numbers(8 + 5 * depth[1:] / seen.abs().max(), 3)}           # nearer, larger
         made.data[1]["marker"] = made.data[1]["marker"] | {"size": 11}
         x0, y0 = numbers(flat[0])
-        rays = [{"type": "scatter", "mode": "lines", "x": [x0, x], "y": [y0, y], "showlegend": False,
-                 "hoverinfo": "skip", "line": {"color": "#bbbbbb", "width": 1}}
+        rays = [{"type": "scatter", "mode": "lines", "x": [x0, x], "y": [y0, y],
+                 "showlegend": False, "hoverinfo": "skip",
+                 "line": {"color": "#bbbbbb", "width": 1}}
                 for x, y in numbers(flat[1:])]
         wide, high = seen[:, :2].norm(dim=1).max(), seen[:, 2].abs().max()
         for side, reach in (("xaxis", wide * 1.3), ("yaxis", high + 0.5 * wide)):
