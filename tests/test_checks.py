@@ -25,7 +25,7 @@ for path in sorted((HERE / "mutants").glob("m[0-9][0-9].py")):
     RIGHT |= load(path).RIGHT
     WRONG |= load(path).WRONG
 NAMES = engine.names()
-CELLS, BEFORE = {}, {}                                  # id -> source of its cell, of those above it
+CELLS, BEFORE = {}, {}                                  # id -> source of its cell, of those above
 for path in sorted((HERE.parent / "solutions").glob("*.ipynb")):
     above = []
     for cell in nbformat.read(path, 4).cells:

@@ -16,6 +16,8 @@ LECTURES = [name for name in PATHS if name.startswith("lectures/")]
 SOLUTIONS = [name for name in PATHS if name.startswith("solutions/")]
 WIDTH, LINES, WORDS = 84, 22, 120
 TAUGHT = {"00": {"D01"}, "02": {f"D{i}" for i in range(10, 19)},
+          "01": {"D01", "D02", "D03", "D04", "D07", "D08", "D10", "D11", "D12"},
+          "03": {"D02", "D05", "D06", "D09"}, "04": {"D09", "D19", "D20", "D21", "D22"},
           "05": {"D20", "D21", "D23", "D24", "D25"}}
 
 

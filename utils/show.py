@@ -120,7 +120,7 @@ def bars(values, y, title, x="", alt=None, height=300, **axes):
     for i, (name, group) in enumerate(groups.items()):
         heights = numbers(list(group.values()), 3)
         data.append({"type": "bar", "name": name, "x": [str(k) for k in group], "y": heights,
-                     "text": [brief(h) for h in heights], "textposition": "auto",
+                     "text": [brief(h) for h in heights], "textposition": "outside",
                      "cliponaxis": False,
                      "marker": {"color": COLOURS[i], "pattern": {"shape": ("", "/", ".", "x")[i]}}})
     shape = layout(title, x, y, height, showlegend=len(groups) > 1, barmode="group")

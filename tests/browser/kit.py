@@ -12,7 +12,7 @@ CELLS = f"{APP}.shell.currentWidget.content.widgets"
 READY = (f"() => {APP}?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle' "
          f"&& {APP}.shell.currentWidget.content?.widgets?.length > 1")
 RAN = f"() => {CELLS}.filter(c => c.model.type === 'code').every(c => c.model.executionCount)"
-# Lab's own slip when presentation takes cells that its scrolling list has let go: not ours, harmless.
+# Lab's own slip when slides take cells that its scrolling list has let go: not ours, harmless.
 FOREIGN = "Cannot read properties of null (reading 'observe')"
 # What is on the slide: how many cells show, what leaves the screen, what is cut or scrolls.
 SLIDE = """() => {
@@ -90,7 +90,7 @@ def command(page, name):
 def run_all(page):
     """Run every cell and wait until each has its number."""
     command(page, "notebook:run-all-cells")
-    page.wait_for_function(RAN, timeout=240_000)
+    page.wait_for_function(RAN, timeout=480_000)
     page.wait_for_timeout(1500)
 
 
