@@ -78,8 +78,9 @@ class Opener:
 
 
 def activate(page, cell):
-    """Make a cell (its index) the active one."""
-    page.evaluate(f"i => {{ {APP}.shell.currentWidget.content.activeCellIndex = i; }}", cell)
+    """Make a cell (its index) the active one, and scroll to it: Lab hides what is far away."""
+    page.evaluate(f"async i => {{ const n = {APP}.shell.currentWidget.content; "
+                  "n.activeCellIndex = i; await n.scrollToItem(i, 'start').catch(() => 0); }", cell)
 
 
 def command(page, name):
