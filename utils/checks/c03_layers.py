@@ -53,18 +53,6 @@ def conv_mistakes(x, w, b, p):
         "sign": (-run(x1, w, b), "the sign is wrong")}
 
 
-def same_gradients(probe, got, want, inputs):
-    """Do gradients of got reach all inputs {name: tensor}, with the values of want's?"""
-    probe.true(got.requires_grad, "detached", "no gradient leaves the result: it was made outside "
-               "torch's graph (item, tolist, numpy, detach, a new tensor from numbers)")
-    pull, tensors = probe.normal(*got.shape), list(inputs.values())
-    mine = torch.autograd.grad((got * pull).sum(), tensors, allow_unused=True)
-    theirs = torch.autograd.grad((want * pull).sum(), tensors)
-    for name, a, b in zip(inputs, mine, theirs, strict=True):
-        probe.true(a is not None, "detached", f"no gradient reaches {name}")
-        probe.equal(a, b, "gradient", f"the values are right, the gradient of {name} is not")
-
-
 @exercise("03.3", hints=(
     "x = [[0, 0, 1, 0, 0]], w = [[[1, 2, 3]]], b = [0], padding 0 gives [[3, 2, 1]]: at place 0 "
     "the last weight meets the 1. What do you get?",
@@ -112,8 +100,8 @@ def conv1d(answer, probe):
                 "sample later, so must the response: the weights are the same at every place")
     x, w, b = (t.requires_grad_() for t in (probe.normal(3, 8), probe.normal(2, 3, 4),
                                             probe.normal(2)))
-    same_gradients(probe, probe.call(answer, x, w, b, 1), F.conv1d(x[None], w, b, padding=1)[0],
-                   {"x": x, "w": w, "b": b})
+    probe.gradients(probe.call(answer, x, w, b, 1), F.conv1d(x[None], w, b, padding=1)[0],
+                    {"x": x, "w": w, "b": b})
 
 
 def measured_reach(layers):
@@ -228,7 +216,7 @@ def causal_conv1d(answer, probe):
                      "first sample is repeated before the signal: put zeros there")}
         probe.equal(out, causal(x, w), "value", where, known=known)
     x, w = probe.normal(3, 8).requires_grad_(), probe.normal(2, 3, 4).requires_grad_()
-    same_gradients(probe, probe.call(answer, x, w), causal(x, w), {"x": x, "w": w})
+    probe.gradients(probe.call(answer, x, w), causal(x, w), {"x": x, "w": w})
 
 
 def sees(net, T, V, probe):

@@ -3,7 +3,6 @@ import torch
 from torch import nn
 
 from . import c04_averages, c04_decoding  # noqa: F401  registers 04.4 to 04.7
-from .c04_decoding import same_gradients
 from .engine import exercise
 
 
@@ -47,7 +46,7 @@ def rnn_step(answer, probe):
     cell.bias_hh.data.zero_()
     out = probe.call(answer, *parts.values())
     probe.equal(out, cell(x, h), "value", "nn.RNNCell gives something else")
-    same_gradients(probe, out, cell(x, h), parts)
+    probe.gradients(out, cell(x, h), parts)
 
 
 @exercise("04.2", hints=(
@@ -104,7 +103,7 @@ def unroll(answer, probe):
         prefix = probe.call(answer, xs[:1 + T // 2], h0, step)
         probe.equal(prefix, want[:1 + T // 2], "prefix", f"{where}: the states of a prefix differ "
                     "from the prefix of the states, so a state depends on what comes later")
-        same_gradients(probe, out, want, {"xs": xs, "h0": h0})
+        probe.gradients(out, want, {"xs": xs, "h0": h0})
 
 
 class Net(nn.Module):

@@ -4,19 +4,6 @@ import torch
 from .engine import exercise
 
 
-def same_gradients(probe, got, want, inputs):
-    """Do the gradients of got reach all inputs {name: tensor}, with the values of want's?"""
-    probe.true(got.requires_grad, "detached", "no gradient leaves the result: it was made outside "
-               "torch's graph (detach, item, tolist, numpy, no_grad, a new tensor from numbers)")
-    upstream, tensors = probe.normal(*got.shape), list(inputs.values())
-    mine = torch.autograd.grad((got * upstream).sum(), tensors, allow_unused=True)
-    theirs = torch.autograd.grad((want * upstream).sum(), tensors)
-    for name, a, b in zip(inputs, mine, theirs, strict=True):
-        probe.true(a is not None, "detached", f"no gradient reaches {name}: something on the way "
-                   "to it was detached")
-        probe.equal(a, b, "gradient", f"the values are right, the gradient of {name} is not")
-
-
 class Speller:
     """Writes its source letter by letter, if fed its own last letter; after an end it babbles."""
 

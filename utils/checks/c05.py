@@ -199,20 +199,7 @@ def without_mask(answer, probe):
                 "subtract the largest score of a row before exp, as in 05.1")
     Q, K, V = (t.requires_grad_() for t in (Q, K, V))
     Z, _ = pair(probe, probe.call(answer, Q, K, V), (2, 4), (2, 5))
-    same_gradients(probe, Z, F.scaled_dot_product_attention(Q, K, V), {"Q": Q, "K": K, "V": V})
-
-
-def same_gradients(probe, got, want, inputs):
-    """Do the gradients of got reach all inputs {name: tensor}, with the values of want's?"""
-    probe.true(got.requires_grad, "detached", "no gradient leaves the result: it was made outside "
-               "torch's graph (detach, item, tolist, numpy, no_grad, a new tensor from numbers)")
-    upstream, tensors = probe.normal(*got.shape), list(inputs.values())
-    mine = torch.autograd.grad((got * upstream).sum(), tensors, allow_unused=True)
-    theirs = torch.autograd.grad((want * upstream).sum(), tensors)
-    for name, a, b in zip(inputs, mine, theirs, strict=True):
-        probe.true(a is not None, "detached", f"no gradient reaches {name}: something on the way "
-                   "to it was detached")
-        probe.equal(a, b, "gradient", f"the values are right, the gradient of {name} is not")
+    probe.gradients(Z, F.scaled_dot_product_attention(Q, K, V), {"Q": Q, "K": K, "V": V})
 
 
 @exercise("05.3", hints=(
@@ -319,7 +306,7 @@ def multi_head(answer, probe):
     want, _ = library(x, x, x, need_weights=False)
     out = probe.call(answer, x, *w, 3)
     probe.equal(out, want, "value", "nn.MultiheadAttention with 3 heads gives something else")
-    same_gradients(probe, out, want, {"x": x})
+    probe.gradients(out, want, {"x": x})
     order = torch.tensor([8, 9, 10, 11, 0, 1, 2, 3, 4, 5, 6, 7])            # heads 2, 0, 1
     moved = [m[:, order] for m in w[:3]] + [w[3][order]]
     probe.equal(probe.call(answer, x, *moved, 3), want, "heads", "the heads changed places, and "

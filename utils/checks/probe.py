@@ -133,6 +133,19 @@ class Probe:
                                    f"{want.dtype}: make new tensors with x.new_zeros(...)")
         self.fail(code, f"{message}. {difference(got, want, tol)}")
 
+    def gradients(self, got, want, inputs):
+        """Do the gradients of got reach all inputs {name: tensor}, with the values of want's?"""
+        self.true(got.requires_grad, "detached", "no gradient leaves the result: it was made "
+                  "outside torch's graph (detach, item, tolist, numpy, no_grad, a new tensor "
+                  "from numbers)")
+        upstream, tensors = self.normal(*got.shape), list(inputs.values())
+        mine = torch.autograd.grad((got * upstream).sum(), tensors, allow_unused=True)
+        theirs = torch.autograd.grad((want * upstream).sum(), tensors)
+        for name, a, b in zip(inputs, mine, theirs, strict=True):
+            self.true(a is not None, "detached", f"no gradient reaches {name}: something on the "
+                      "way to it was detached")
+            self.equal(a, b, "gradient", f"the values are right, the gradient of {name} is not")
+
 
 def copied(value):
     """A copy that shares no memory with value. Functions and what cannot be copied pass as is."""
