@@ -85,7 +85,7 @@ def _test(words):
     named = [word for word in words if not word.startswith("-")]
     chosen = words if any((environment.ROOT / word.split("::")[0]).exists() for word in named) \
         else [*folders, *words]
-    variables = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    variables = environment.THREADS | os.environ
     child = subprocess.Popen([sys.executable, "-m", "pytest", *NBVAL, *chosen],
                              cwd=environment.ROOT, env=variables)
     try:

@@ -16,6 +16,7 @@ from .installer import Progress, Trouble
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 _VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}."
+THREADS = {"OMP_NUM_THREADS": "1"}                      # small models: one is faster
 NEED_GB = 3                                             # 1.7 GB installed, the rest passes through
 CUDA_GB = 10                                            # PyTorch for Linux may bring CUDA
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome",

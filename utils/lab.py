@@ -12,7 +12,7 @@ import webbrowser
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .environment import ROOT, VENV
+from .environment import ROOT, THREADS, VENV
 from .installer import Trouble
 
 START_SECONDS = 120
@@ -43,7 +43,7 @@ def server(*options):
         command.append("--allow-root")
     group = ({"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else
              {"start_new_session": True})               # Ctrl-C comes to this process alone
-    variables = {"OMP_NUM_THREADS": "1"} | os.environ | {
+    variables = THREADS | os.environ | {
         "JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_RUNTIME_DIR": runtime}
     with open(log, "wb") as output:
         child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output,

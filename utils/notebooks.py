@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 
+from .environment import THREADS, browser
 from .show import PLOTLY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,7 +149,7 @@ def main(arguments):
         try:
             done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(path)],
                                   text=True, capture_output=True, timeout=NOTEBOOK_SECONDS,
-                                  cwd=ROOT, env={"OMP_NUM_THREADS": "1"} | os.environ | {
+                                  cwd=ROOT, env=THREADS | os.environ | {
                                       "COURSE_PROGRESS": str(ROOT / ".venv" / "build.json")})
         except subprocess.TimeoutExpired:
             print(f" stopped after {NOTEBOOK_SECONDS} s; the file is as it was")
@@ -157,7 +158,6 @@ def main(arguments):
             print(" failed; the file is as it was\n" + done.stderr[-3000:])
             return 1
         print(f"{time.time() - started:7.1f} s")
-    from .environment import browser
     if browser():
         add_pictures(wanted)
     else:
