@@ -77,6 +77,14 @@ class Opener:
         context.close()
 
 
+def opened(page, path):
+    """Open another notebook in the Lab that is there, as a click on its name would."""
+    page.evaluate(f"async path => {{ await {APP}.commands.execute('docmanager:open', {{ path }}); }}",
+                  path)
+    page.wait_for_function(f"path => {APP}.shell.currentWidget.context?.path === path", arg=path)
+    page.wait_for_function(READY)
+
+
 def activate(page, cell):
     """Make a cell (its index) the active one, and scroll to it: Lab hides what is far away."""
     page.evaluate(f"async i => {{ const n = {APP}.shell.currentWidget.content; "

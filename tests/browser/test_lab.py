@@ -2,12 +2,9 @@
 import time
 
 import pytest
-from kit import CELLS, SLIDE, activate, command, jupyter, run_all, run_until
-
-from playwright.sync_api import sync_playwright
+from kit import CELLS, SLIDE, activate, command, jupyter, opened, run_all, run_until
 
 from utils import deck, slides
-from utils.browser import launch
 from utils.environment import browser
 
 pytestmark = pytest.mark.skipif(browser() is None, reason="no Chromium or Chrome was found")
@@ -84,22 +81,25 @@ def test_each_explorer_moves_by_keyboard(lab, number):
         assert not page.troubles
 
 
-def test_an_explorer_works_within_eight_seconds_of_opening(lab):
+@pytest.mark.parametrize("number", ["00", "05"])
+def test_an_explorer_works_within_eight_seconds_of_opening(lab, number):
     seconds = []
     for _ in range(2):                                      # the first start reads a cold disk
-        started = time.perf_counter()
-        with lab.notebook(LECTURES["00"]) as page:
-            run_until(page, "Smoothing()")
+        with lab.notebook("exercises/00_start_here.ipynb") as page:         # Lab itself is open
+            started = time.perf_counter()
+            opened(page, LECTURES[number])
+            run_until(page, "from utils.explorers")
             page.wait_for_selector(".course-explorer [data-drawn]")
             seconds.append(time.perf_counter() - started)
-    print(f"from opening lecture 00 to a working explorer: {min(seconds):.1f} s")
+            print(f"Lab opens in {page.seconds_to_open:.1f} s, lecture {number} in it comes to a "
+                  f"working explorer in {seconds[-1]:.1f} s")
     assert min(seconds) < 8
 
 
-def test_the_slides_command_opens_on_the_first_slide(tmp_path):
+def test_the_slides_command_opens_on_the_first_slide(lab):
     stem = deck.notebooks("lectures")["05"].stem
-    with sync_playwright() as playwright, slides.serve(stem) as (address, sheet, _):
-        page = launch(playwright).new_page(viewport={"width": 1280, "height": 720})
+    with slides.serve(stem) as (address, sheet, _):
+        page = lab.chromium.new_page(viewport={"width": 1280, "height": 720})
         page.goto(address)
         shown = page.locator(".jp-Deck .jp-deck-mod-visible")
         shown.first.wait_for(timeout=60_000)
@@ -111,6 +111,7 @@ def test_the_slides_command_opens_on_the_first_slide(tmp_path):
         title.wait_for(state="hidden")
         page.goto(sheet.as_uri())
         assert "minutes of talk" in page.inner_text("body")
+        page.close()
 
 
 def test_arrows_in_a_slide_move_the_explorer_and_not_the_slide(lab):
