@@ -12,6 +12,27 @@ def device():
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def precision(place, wanted=None):
+    """The number format to compute in on a device: bfloat16 on a CUDA GPU, float32 elsewhere.
+
+    wanted: "float32" or "bfloat16" to decide otherwise. On processors without matrix units for
+    it bfloat16 is several times slower than float32.
+    """
+    import torch
+    if wanted not in (None, "float32", "bfloat16"):
+        raise ValueError(f"precision={wanted!r}: choose float32 or bfloat16")
+    return getattr(torch, wanted or ("bfloat16" if place.type == "cuda" else "float32"))
+
+
+def megabytes(place):
+    """Memory in use, in MB: the most that tensors took on a GPU, of the process elsewhere."""
+    if place.type == "cuda":
+        import torch
+        return torch.cuda.max_memory_allocated(place) / 1e6
+    import psutil
+    return psutil.Process().memory_info().rss / 1e6
+
+
 def describe():
     """List of (what, value) about processor, memory, GPU and versions of this machine."""
     import torch

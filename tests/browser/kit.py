@@ -79,8 +79,8 @@ class Opener:
 
 def opened(page, path):
     """Open another notebook in the Lab that is there, as a click on its name would."""
-    page.evaluate(f"async path => {{ await {APP}.commands.execute('docmanager:open', {{ path }}); }}",
-                  path)
+    page.evaluate("async path => { await window.jupyterapp.commands.execute("
+                  "'docmanager:open', { path }); }", path)
     page.wait_for_function(f"path => {APP}.shell.currentWidget.context?.path === path", arg=path)
     page.wait_for_function(READY)
 

@@ -26,59 +26,64 @@ def lab(tmp_path_factory):
         yield opener
 
 
-@pytest.mark.parametrize("number", LECTURES)
-def test_every_slide_fits_a_projector_at_zoom_150(lab, number):
-    with lab.notebook(LECTURES[number], zoom=1.5) as page:
+@pytest.fixture(scope="module", params=LECTURES)
+def lecture(lab, request):
+    """A page with a lecture whose every cell was run."""
+    with lab.notebook(LECTURES[request.param], zoom=1.5) as page:
         run_all(page)
-        activate(page, 0)
-        command(page, "deck:start")
-        page.wait_for_selector(".jp-Deck .jp-deck-mod-visible")
-        page.wait_for_timeout(1000)
-        bad, walked, last = [], [], None
-        while True:
-            state = page.evaluate(SLIDE)
-            if state["active"] == last:
-                break
-            last = state["active"]
-            walked.append(last)
-            bad += [f"cell {last}: {what}" for what in state["bad"]]
-            if not state["ink"]:
-                bad.append(f"cell {last}: blank")
-            command(page, "deck:forward")
-            page.wait_for_timeout(250)
-        kinds = page.evaluate(KINDS)
-        steps = [i for i, kind in enumerate(kinds) if kind in ("slide", "fragment")]
-        assert not bad
-        assert walked == steps, "the right arrow does not reach every slide and fragment"
-        assert not page.troubles
+        yield page
 
 
-@pytest.mark.parametrize("number", LECTURES)
-def test_each_explorer_moves_by_keyboard(lab, number):
-    with lab.notebook(LECTURES[number]) as page:
-        run_all(page)
-        cells = page.evaluate(EXPLORERS)
-        assert cells
-        for cell in cells:
-            activate(page, cell)
-            explorer = page.locator(".jp-Cell.jp-mod-active .course-explorer")
-            explorer.locator("[data-drawn]").wait_for()
-            assert explorer.locator("[data-drawn]").get_attribute("aria-label")
-            before = explorer.locator("[role=status]").inner_text()
-            control = explorer.locator("input:visible, select:visible, .noUi-handle").first
-            control.focus()
-            if control.evaluate("e => e.tagName === 'INPUT' && e.type === 'text'"):
-                control.fill(control.input_value().split()[0] + " ")
-                page.keyboard.type("cat")
-                page.keyboard.press("Enter")
-            else:
-                first = control.evaluate("e => e.tagName === 'SELECT' && !e.selectedIndex")
-                page.keyboard.press("ArrowDown" if first else "ArrowUp")
-            page.wait_for_function(
-                "([e, was]) => e.querySelector('[role=status]').innerText !== was"
-                " && Number(e.querySelector('[data-drawn]').dataset.drawn) > 1",
-                arg=[explorer.element_handle(), before])
-        assert not page.troubles
+def test_every_slide_fits_a_projector_at_zoom_150(lecture):
+    page = lecture
+    activate(page, 0)
+    command(page, "deck:start")
+    page.wait_for_selector(".jp-Deck .jp-deck-mod-visible")
+    page.wait_for_timeout(1000)
+    bad, walked, last = [], [], None
+    while True:
+        state = page.evaluate(SLIDE)
+        if state["active"] == last:
+            break
+        last = state["active"]
+        walked.append(last)
+        bad += [f"cell {last}: {what}" for what in state["bad"]]
+        if not state["ink"]:
+            bad.append(f"cell {last}: blank")
+        command(page, "deck:forward")
+        page.wait_for_timeout(250)
+    command(page, "deck:stop")
+    kinds = page.evaluate(KINDS)
+    steps = [i for i, kind in enumerate(kinds) if kind in ("slide", "fragment")]
+    assert not bad
+    assert walked == steps, "the right arrow does not reach every slide and fragment"
+    assert not page.troubles
+
+
+def test_each_explorer_moves_by_keyboard(lecture):
+    page = lecture
+    cells = page.evaluate(EXPLORERS)
+    assert cells
+    for cell in cells:
+        activate(page, cell)
+        explorer = page.locator(".jp-Cell.jp-mod-active .course-explorer")
+        explorer.locator("[data-drawn]").wait_for()
+        assert explorer.locator("[data-drawn]").get_attribute("aria-label")
+        before = explorer.locator("[role=status]").inner_text()
+        control = explorer.locator("input:visible, select:visible, .noUi-handle").first
+        control.focus()
+        if control.evaluate("e => e.tagName === 'INPUT' && e.type === 'text'"):
+            control.fill(control.input_value().split()[0] + " ")
+            page.keyboard.type("cat")
+            page.keyboard.press("Enter")
+        else:
+            first = control.evaluate("e => e.tagName === 'SELECT' && !e.selectedIndex")
+            page.keyboard.press("ArrowDown" if first else "ArrowUp")
+        page.wait_for_function(
+            "([e, was]) => e.querySelector('[role=status]').innerText !== was"
+            " && Number(e.querySelector('[data-drawn]').dataset.drawn) > 1",
+            arg=[explorer.element_handle(), before])
+    assert not page.troubles
 
 
 @pytest.mark.parametrize("number", ["00", "05"])
