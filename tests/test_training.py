@@ -5,7 +5,9 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ import torch.nn.functional as F
 from utils import checkpoints
 from utils.batches import Batches, Characters, held_out, lm_loss
 from utils.optimizers import Muon, orthogonal, share_of_rate
-from utils.training import Diverged, Recipe, TooLarge, fit
+from utils.training import Diverged, Recipe, TooLarge, Watcher, fit
 from utils.transformer import Config, Transformer
 
 TEXT = torch.arange(400) * 7 % 11                       # a text with a rule: 0 7 3 10 6 ...
@@ -67,10 +69,8 @@ def test_a_batch_in_pieces_is_the_same_batch():
 @pytest.mark.parametrize("muon_lr", [None, 0.02])
 @pytest.mark.parametrize("stop", [1, 5, 6, 11])
 def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path, stop, muon_lr):
-    class Stopper:
-        paused = stopped = False
-
-        def __call__(self, row, text):
+    class Stopper(Watcher):
+        def __call__(self, row, text=None):
             self.stopped = row["step"] == stop
 
     model, whole = train(muon_lr=muon_lr)
@@ -88,12 +88,17 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path, stop, muon_lr):
 
 
 def test_an_interrupt_saves_before_it_ends(tmp_path):
-    def watch(row, text):
-        if row["step"] == 7:
-            raise KeyboardInterrupt
-    watch.paused = watch.stopped = False
+    class Impatient(Watcher):
+        def __call__(self, row, text=None):
+            if row["step"] == 7:
+                raise KeyboardInterrupt
+
+        def finished(self):
+            ends.append(1)
+    ends = []
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, watch)
+        train(tmp_path, Impatient())
+    assert ends == [1]
     assert json.loads((tmp_path / "state.json").read_text())["step"] == 7
     assert train(tmp_path)[1].column("loss") == train()[1].column("loss")
 
@@ -102,9 +107,9 @@ KILLED = """
 import sys, time, torch
 sys.path.insert(0, {tests!r})
 from test_training import train
-class Slow:
-    paused = stopped = False
-    def __call__(self, row, text): time.sleep(0.02)
+from utils.training import Watcher
+class Slow(Watcher):
+    def __call__(self, row, text=None): time.sleep(0.02)
 train({folder!r}, Slow(), steps=60, save_every=1)
 """
 
@@ -302,3 +307,42 @@ def test_a_model_file_is_the_model(tmp_path):
 def test_a_recipe_that_cannot_be_is_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Recipe(**RECIPE | wrong)
+
+
+def test_a_monitor_says_where_the_run_stands():
+    from utils.monitor import Monitor
+    monitor = Monitor(12, {"6-gram": 2.0})
+    kept = []
+    monitor._handle = SimpleNamespace(update=lambda bundle, raw: kept.append(bundle))
+    monitor.widget()
+    train(watch=monitor)
+    assert monitor.describe().startswith("Done: step 12 of 12, loss")
+    assert "validation" in monitor.describe() and "0 s left" in monitor.describe()
+    names = [trace["name"] for trace in monitor.figure().data]
+    assert names == ["training", "validation", "6-gram"]
+    assert monitor.figure().data[1]["x"] == [5, 10, 12]
+    assert kept[0]["text/plain"] == monitor.describe()
+    assert monitor._pause.disabled and monitor._stop.disabled
+
+
+def test_the_buttons_of_a_monitor_pause_and_stop():
+    from utils.monitor import Monitor
+    monitor = Monitor(5000)
+    monitor._handle = SimpleNamespace(update=lambda bundle, raw: None)
+    monitor.widget()
+    logs = []
+    run = threading.Thread(target=lambda: logs.append(train(watch=monitor, steps=5000)[1]))
+    run.start()
+    while len(monitor.rows) < 3:
+        time.sleep(0.01)
+    monitor._pause.click()
+    time.sleep(0.3)
+    at = len(monitor.rows)
+    time.sleep(0.3)
+    assert len(monitor.rows) == at and "Paused" in monitor._words.value
+    monitor._pause.click()
+    while len(monitor.rows) < at + 3:
+        time.sleep(0.01)
+    monitor._stop.click()
+    run.join(20)
+    assert logs[0].ended == "stopped" and len(logs[0].rows) < 5000

@@ -12,7 +12,7 @@ from . import checkpoints, data
 from .batches import Batches, Characters, held_out, lm_loss
 from .machine import device, precision
 from .parallel import processes
-from .training import Diverged, Recipe, TooLarge, fit
+from .training import Diverged, Recipe, TooLarge, Watcher, fit
 from .transformer import Config, Transformer
 
 TABLES = {"data": {"text", "held_out"}, "run": {"folder", "shard", "export"},
@@ -74,10 +74,8 @@ class Setup:
         self.model = Transformer(self.config)
 
 
-class Printer:
+class Printer(Watcher):
     """Says once in a while how far the training is."""
-
-    paused = stopped = False
 
     def __init__(self, steps, every=10.0):
         self.steps, self.every, self.said = steps, every, 0.0

@@ -99,6 +99,21 @@ class Log:
         return self.rows[-1]["seconds"]
 
 
+class Watcher:
+    """What fit tells: each row as it comes, with a sample's text where one was made, and the end.
+
+    Setting `paused` makes fit wait, setting `stopped` makes it save and end.
+    """
+
+    paused = stopped = False
+
+    def __call__(self, row, text=None):
+        """Look at a row of the Log."""
+
+    def finished(self):
+        """The run has ended, however it did."""
+
+
 class Alone:
     """One process on one device. utils.parallel has the same for several."""
 
@@ -122,34 +137,39 @@ def fit(model, batches, recipe, validate=None, folder=None, watch=None, sample=N
     them; loss: (model, inputs, targets) -> mean over the piece. validate: model -> nats per
     token; sample: model -> text to show. folder: where the run is kept; a run that began there
     with the same recipe goes on at its last checkpoint, to the very numbers it would have had.
-    watch: called with each Log row as it comes, may have `stopped` and `paused` (see
-    utils.monitor). Interrupting saves, then raises KeyboardInterrupt.
+    watch: a Watcher, such as utils.monitor.Monitor. Interrupting saves, then raises
+    KeyboardInterrupt.
     Raises Diverged, TooLarge (with the batch that fits), CheckpointError.
     """
     run = Run(model, recipe, folder, device or best_device(), world or Alone())
-    log = Log(run.begin())
-    while run.step < recipe.steps:
-        try:
-            row = run.advance(batches, loss)
-            if run.step % recipe.check_every == 0 or run.step == recipe.steps:
-                row["val"] = validate(run.inner) if validate else None
-                text = sample(run.inner) if sample else None
-            else:
-                text = None
-            log.rows.append(row)
-            if watch is not None:
-                watch(row, text)
-                run.wait_while(watch)
-            stopped = watch is not None and watch.stopped
-        except KeyboardInterrupt:
-            run.save(log, "interrupted")
-            raise
-        if stopped or run.step % recipe.save_every == 0 or run.step == recipe.steps:
-            run.save(log, "stopped" if stopped and run.step < recipe.steps else "done")
-        if stopped:
-            log.ended = "stopped" if run.step < recipe.steps else "done"
-            break
+    log, watch = Log(run.begin()), watch or Watcher()
+    try:
+        while run.step < recipe.steps and log.ended == "done":
+            _one_step(run, log, batches, loss, validate, sample, watch)
+    finally:
+        watch.finished()
     return log
+
+
+def _one_step(run, log, batches, loss, validate, sample, watch):
+    recipe, text = run.recipe, None
+    try:
+        row = run.advance(batches, loss)
+        last = run.step == recipe.steps
+        if run.step % recipe.check_every == 0 or last:
+            row["val"] = validate(run.inner) if validate else None
+            text = sample(run.inner) if sample else None
+        log.rows.append(row)
+        watch(row, text)
+        while watch.paused and not watch.stopped:
+            time.sleep(0.05)
+    except KeyboardInterrupt:
+        run.save(log, "interrupted")
+        raise
+    if watch.stopped and not last:
+        log.ended = "stopped"
+    if log.ended == "stopped" or last or run.step % recipe.save_every == 0:
+        run.save(log, log.ended)
 
 
 class Run:
@@ -260,10 +280,6 @@ class Run:
                         f"accumulate={pieces} to keep the batch of {len(inputs)}.")
         return (f"Not even one sequence of {inputs.shape[1]} tokens fits into the memory of "
                 f"{self.place}: use a shorter context or a smaller model.")
-
-    def wait_while(self, watch):
-        while watch.paused and not watch.stopped:
-            time.sleep(0.05)
 
     # ---- keeping and going on ------------------------------------------------------------
 
