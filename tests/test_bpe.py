@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from utils import store
 from utils.bpe import BPE, ORDER, split, train, visible
 from utils.data import rebuilt_tiny_shakespeare
+from utils.explorers.bpe import Merges, learned, shrinking
 
 CUT = pre_tokenizers.ByteLevel(add_prefix_space=False)
 PLAY = rebuilt_tiny_shakespeare()[:60_000]
@@ -272,3 +273,32 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         BPE([]).save(path)
     assert BPE.load(path).merges == MERGES and len(list(tmp_path.iterdir())) == 1
+
+
+# ---- the explorer ------------------------------------------------------------------------------
+
+
+def test_the_explorer_holds_at_every_setting():
+    assert Merges().selftest() >= 8
+
+
+def test_the_explorer_draws_each_token_once_and_names_it():
+    figure, words = Merges(merges=0, line="a é").show()
+    assert figure.data[0]["text"] == ["a", "·", "c3", "a9"] and "4 bytes in 4 tokens" in words
+    figure, words = Merges(merges=800, line="the lord").show()
+    assert figure.data[0]["text"] == ["the", "·lord"] and figure.data[0]["base"] == [0, 3]
+    assert "One token each: the, lord." in words and figure.layout["height"] <= 300
+
+
+def test_what_the_explorer_cannot_draw_it_says():
+    assert "No text" in Merges(line="").show()[1]
+    figure, words = Merges(merges=0, line="x" * 200).show()
+    assert "Only the first 132 are drawn" in words and len(figure.data[0]["x"]) == 132
+    assert "no word among them" in Merges(line="1, 2").show()[0].layout["title"]["text"]
+
+
+@pytest.mark.parametrize("line", ["to be, or not to be", " a  é ", "🐟"])
+def test_the_curve_of_the_explorer_is_the_length_of_the_encoding(line):
+    pairs = learned()[0]
+    want = [len(BPE(pairs[:n]).encode(line)) for n in range(0, 801, 100)]
+    assert shrinking(line, pairs)[::100] == want
