@@ -40,8 +40,7 @@ def split(text):
     # Unicode counts ² and Ⅷ among the numbers, re among the letters: cut as if a 0 stood there.
     odd = {ord(c): "0" for c in set(text) if unicodedata.category(c) in ("Nl", "No")}
     pieces = PATTERN.findall(text.translate(odd))
-    ends = accumulate(map(len, pieces))
-    return [text[end - len(piece):end] for piece, end in zip(pieces, ends)] if odd else pieces
+    return [text[end - len(p):end] for p, end in zip(pieces, accumulate(map(len, pieces)))]
 
 
 def _bytes(piece):
@@ -151,8 +150,8 @@ class BPE:
 
     def save(self, path):
         """Write the merges as JSON, whole or not at all."""
-        content = json.dumps({"vocab_size": self.vocab_size, "merges": self.merges})
-        store.write(Path(path), content.encode())
+        kept = {"vocab_size": self.vocab_size, "merges": self.merges}
+        store.write(Path(path), json.dumps(kept).encode())
 
     @classmethod
     def load(cls, path):
