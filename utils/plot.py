@@ -12,12 +12,14 @@ async function plotly(model) {
   if (window.Plotly) return window.Plotly;
   window.__coursePlotly ??= new Promise((ok, fail) => {
     model.on("msg:custom", (message, buffers) => {
-      if (!message.plotlyjs) return;
+      if (!message.plotlyjs || window.Plotly) return;
       const script = document.createElement("script");
       script.src = URL.createObjectURL(new Blob([buffers[0]], { type: "text/javascript" }));
       script.onload = ok; script.onerror = fail; document.head.append(script);
     });
-    model.send({ need: "plotlyjs" });
+    const ask = () => window.Plotly || model.send({ need: "plotlyjs" });
+    ask();
+    setTimeout(ask, 3000);          // the first may have been asked too early, of a busy kernel
   });
   await window.__coursePlotly;
   return window.Plotly;

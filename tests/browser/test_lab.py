@@ -2,7 +2,7 @@
 import time
 
 import pytest
-from kit import CELLS, SLIDE, activate, command, jupyter, opened, run_all, run_until
+from kit import APP, CELLS, SLIDE, activate, command, jupyter, opened, run_all, run_until
 
 from utils import deck, slides
 from utils.environment import browser
@@ -18,6 +18,18 @@ ANSWER = f"""body => {{
   const model = cell.model.sharedModel;
   model.setSource(model.source.replace(/^ {{4}}(\\.\\.\\.|return.*)$/m, '    ' + body));
 }}"""
+
+TRAIN = """
+import torch
+from utils.batches import Batches
+from utils.monitor import Monitor
+from utils.training import Recipe, fit
+from utils.transformer import Config, Transformer
+model = Transformer(Config(11, d_model=16, n_layers=1, n_heads=2, max_len=8))
+log = fit(model, Batches(torch.arange(400) % 11, 8, 4), Recipe(10 ** 6, check_every=10 ** 6),
+          watch=Monitor(10 ** 6))
+print(f"it {log.ended} early: {len(log.rows) < 10 ** 6}")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +205,23 @@ def test_a_student_answers_wrongly_takes_a_hint_and_passes(lab):
         right = answer("return x.unfold(0, k, 1).mean(-1)")
         page.get_by_text("passed").first.wait_for()
         assert "passed" in right.inner_text()
+
+
+def test_a_training_is_paused_and_stopped_by_keyboard_while_its_cell_runs(lab):
+    with lab.notebook("exercises/00_start_here.ipynb") as page:
+        page.evaluate(f"code => {{ const c = {CELLS}.find(c => c.model.type === 'code'); "
+                      "c.model.sharedModel.setSource(code); }", TRAIN)
+        page.evaluate(f"() => {{ const n = {APP}.shell.currentWidget.content; n.activeCellIndex = "
+                      "n.widgets.findIndex(c => c.model.type === 'code'); "
+                      f"{APP}.commands.execute('notebook:run-cell'); }}")       # and do not wait
+        says = page.locator(".course-monitor [role=status]")
+        for button, then in (("Pause", "Paused: step"), ("Go on", "Training: step")):
+            page.get_by_role("button", name=button).focus()
+            page.keyboard.press("Enter")
+            says.get_by_text(then).wait_for()
+        page.get_by_role("button", name="Stop and keep").focus()
+        page.keyboard.press("Space")
+        page.get_by_text("it stopped early: True").wait_for()
+        says.get_by_text("Stopped: step").wait_for()
+        assert page.locator(".course-monitor [data-drawn]").get_attribute("aria-label")
+        assert not page.troubles
