@@ -1,5 +1,6 @@
 """A training run on disk: weights as safetensors, where it stands as JSON, never half written."""
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -73,6 +74,30 @@ def fill(model, tensors, path):
                               f"{'differs' if len(wrong) == 1 else 'differ'} in name or shape.")
     for name in expected:
         into(own[name], tensors[name])
+
+
+def moments(optimizers, model):
+    """What the optimizers remember, as tensors "optimizer.NUMBER.PARAMETER.MOMENT"."""
+    names = {p: name for name, p in model.named_parameters()}
+    return {f"optimizer.{k}.{names[p]}.{moment}": whole(value)
+            for k, optimizer in enumerate(optimizers)
+            for p, kept in optimizer.state.items() for moment, value in kept.items()}
+
+
+def fill_optimizers(optimizers, model, tensors):
+    """Give fresh optimizers what `moments` kept."""
+    parameters = dict(model.named_parameters())
+    for key in tensors:
+        if not key.startswith("optimizer."):
+            continue
+        k, name, moment = re.fullmatch(r"optimizer\.(\d+)\.(.+)\.(\w+)", key).groups()
+        p = parameters[name]
+        kept = optimizers[int(k)].state[p]
+        if moment == "step":                            # a single number, not one per weight
+            kept[moment] = tensors[key]
+        else:
+            kept[moment] = torch.zeros_like(p)
+            into(kept[moment], tensors[key])
 
 
 def read(path):

@@ -1,11 +1,8 @@
 """The training loop: it watches, stops, saves, and goes on as if nothing had happened."""
-import csv
 import dataclasses
-import io
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,103 +12,9 @@ from .batches import lm_loss
 from .machine import device as best_device
 from .machine import megabytes, precision
 from .optimizers import optimizers, share_of_rate
-from .store import write
+from .recipe import Diverged, Log, Recipe, TooLarge, Watcher, write_log
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides how a model is trained, apart from the model and its data.
-
-    steps: updates; batch: sequences an update, over all devices; accumulate: pieces that a batch
-    is cut into to fit in memory; muon_lr: rate of the blocks' matrices under Muon, AdamW for all
-    without; decay: "cosine", "linear" (the last `cooldown` share of the steps) or "constant",
-    down to `final` of the peak; clip: largest gradient norm; precision: "float32", "bfloat16" or
-    what suits the device; compile: by torch.compile, or where it pays; check_every and save_every:
-    steps between two looks at the validation loss, between two checkpoints.
-    """
-
-    steps: int
-    batch: int = 12
-    context: int = 64
-    lr: float = 1e-3
-    muon_lr: float | None = None
-    muon_decay: float = 0.0
-    muon_rounds: int = 5
-    hashed_lr: float | None = None
-    weight_decay: float = 0.1
-    betas: tuple = (0.9, 0.99)
-    warmup: int = 100
-    decay: str = "cosine"
-    cooldown: float = 0.5
-    final: float = 0.1
-    clip: float | None = 1.0
-    accumulate: int = 1
-    precision: str | None = None
-    compile: bool | None = None
-    check_every: int = 250
-    save_every: int = 250
-    seed: int = 0
-
-    def __post_init__(self):
-        for name in ("steps", "batch", "context", "lr", "accumulate", "check_every", "save_every"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}={getattr(self, name)}: more than 0 is needed")
-        if self.batch % self.accumulate:
-            raise ValueError(f"batch={self.batch} cannot be cut into {self.accumulate} equal "
-                             "pieces")
-        if self.decay not in ("cosine", "linear", "constant"):
-            raise ValueError(f"decay={self.decay!r}: choose cosine, linear or constant")
-        object.__setattr__(self, "betas", tuple(self.betas))
-
-
-class Diverged(RuntimeError):
-    """The loss became nan or rose above where it began."""
-
-
-class TooLarge(RuntimeError):
-    """A step does not fit into memory; the text says what would."""
-
-
-@dataclass
-class Log:
-    """What happened: rows (one a step), and why it ended: "done", "stopped" or "interrupted".
-
-    A row has step, loss, rate, norm (of the gradient before clipping), tokens_per_second, seconds
-    and, where it was looked at, val, all losses in nats per token.
-    """
-
-    rows: list
-    ended: str = "done"
-
-    def column(self, name):
-        """The values of one column, and the steps they belong to."""
-        found = [(row["step"], row[name]) for row in self.rows if row.get(name) is not None]
-        return [value for _, value in found], [step for step, _ in found]
-
-    @property
-    def val(self):
-        """The last validation loss, in nats per token."""
-        return self.column("val")[0][-1]
-
-    @property
-    def seconds(self):
-        """Seconds of training, without the validation and without pauses."""
-        return self.rows[-1]["seconds"]
-
-
-class Watcher:
-    """What fit tells: each row as it comes, with a sample's text where one was made, and the end.
-
-    Setting `paused` makes fit wait, setting `stopped` makes it save and end.
-    """
-
-    paused = stopped = False
-
-    def __call__(self, row, text=None):
-        """Look at a row of the Log."""
-
-    def finished(self):
-        """The run has ended, however it did."""
+__all__ = ["Diverged", "Log", "Recipe", "TooLarge", "Watcher", "fit"]
 
 
 class Alone:
@@ -306,40 +209,17 @@ class Run:
                 "another folder, or delete this one.")
         checkpoints.fill(self.inner, {n.removeprefix("model."): t for n, t in tensors.items()
                                       if n.startswith("model.")}, self.folder)
-        for k, p, name in self.moments(tensors):
-            into = self.optimizers[k].state[p]
-            value = tensors[f"optimizer.{k}.{self.names[p]}.{name}"]
-            if name == "step":
-                into[name] = value
-            else:
-                into[name] = torch.zeros_like(p)
-                checkpoints.into(into[name], value)
+        checkpoints.fill_optimizers(self.optimizers, self.inner, tensors)
         self.step, self.seconds = state["step"], state["seconds"]
         self.first_loss, self.recent = state["first_loss"], state["recent"]
         return state["rows"]
-
-    @property
-    def names(self):
-        return {p: name for name, p in self.inner.named_parameters()}
-
-    def moments(self, tensors):
-        """(optimizer's number, parameter, moment's name) of each stored moment."""
-        parameters = dict(self.inner.named_parameters())
-        for key in tensors:
-            if key.startswith("optimizer."):
-                _, k, rest = key.split(".", 2)
-                name, moment = rest.rsplit(".", 1)
-                yield int(k), parameters[name], moment
 
     def save(self, log, ended):
         """Keep model, optimizers and log; every process must call this."""
         if self.folder is None:
             return
-        tensors = {f"model.{n}": t for n, t in checkpoints.weights(self.inner).items()}
-        for k, optimizer in enumerate(self.optimizers):
-            for p, moments in optimizer.state.items():
-                for name, value in moments.items():
-                    tensors[f"optimizer.{k}.{self.names[p]}.{name}"] = checkpoints.whole(value)
+        tensors = {f"model.{n}": t for n, t in checkpoints.weights(self.inner).items()} \
+            | checkpoints.moments(self.optimizers, self.inner)
         if self.world.rank:
             return
         rows = log.rows
@@ -347,16 +227,6 @@ class Run:
             "identity": self.identity(), "seconds": self.seconds, "ended": ended,
             "first_loss": self.first_loss, "recent": self.recent, "rows": rows})
         write_log(self.folder, rows)
-
-
-def write_log(folder, rows):
-    """log.csv beside the checkpoint, one row a step, for any other tool."""
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, list(rows[0]) + ["val"] * ("val" not in rows[0]), restval="",
-                           lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write(Path(folder) / "log.csv", text.getvalue().encode())
 
 
 def _out_of_memory(error):
