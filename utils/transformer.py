@@ -106,25 +106,38 @@ def make_norm(c):
 class Cache:
     """Keys and values of the tokens read so far, so that none is computed twice.
 
-    Holds (n_layers, B, n_kv_heads, size, d_head) twice; length: tokens read so far. Source: the
-    memory whose cost Shazeer 2019 (1911.02150) counts.
+    Holds (B, n_kv_heads, size, d_head) twice for each layer; length: tokens read so far. Source:
+    the memory whose cost Shazeer 2019 (1911.02150) counts.
     """
 
     def __init__(self, config, B, size, device=None, dtype=None):
-        shape = (config.n_layers, B, config.kv_heads, size, config.d_head)
-        self.keys = torch.empty(shape, device=device, dtype=dtype)
-        self.values = torch.empty_like(self.keys)
+        shape = (B, config.kv_heads, size, config.d_head)
+        self.keys, self.values = ([torch.empty(shape, device=device, dtype=dtype)
+                                   for _ in range(config.n_layers)] for _ in range(2))
         self.length, self.size = 0, size
-        self.memory, self.ids = {}, None
+        self.memory, self.joined, self.ids = {}, {}, None
 
     def extend(self, layer, k, v):
         """Append k, v (B, n_kv_heads, T, d_head) of a layer; returns all of that layer's."""
-        end = self.length + k.shape[2]
+        T = k.shape[2]
+        end = self.length + T
         if end > self.size:
             raise ValueError(f"the cache holds {self.size} tokens, and token {end} came")
-        self.keys[layer, :, :, self.length:end] = k
-        self.values[layer, :, :, self.length:end] = v
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        keys, values = self.keys[layer], self.values[layer]
+        keys.narrow(2, self.length, T).copy_(k)         # narrow: slices cost Python's time
+        values.narrow(2, self.length, T).copy_(v)
+        return keys.narrow(2, 0, end), values.narrow(2, 0, end)
+
+
+def join(*parts):
+    """Weights and biases of linear maps below each other: one product instead of several.
+
+    None where a part is no plain nn.Linear, such as one that LoRA stands in for.
+    """
+    if not all(type(part) is nn.Linear for part in parts):
+        return None
+    return (torch.cat([part.weight for part in parts]),
+            None if parts[0].bias is None else torch.cat([part.bias for part in parts]))
 
 
 class Attention(nn.Module):
@@ -144,6 +157,18 @@ class Attention(nn.Module):
         B, T, _ = x.shape
         return x.view(B, T, -1, self.c.d_head).transpose(1, 2)
 
+    def project(self, x, source, cache, layer):
+        """Queries of x, keys and values of x or of source, each (B, heads, T, d_head)."""
+        if cache is not None and source is None:
+            if layer not in cache.joined:
+                cache.joined[layer] = join(self.q, self.k, self.v)
+            if cache.joined[layer] is not None:
+                heads = self.split(F.linear(x, *cache.joined[layer]))
+                return heads.split_with_sizes(
+                    (self.c.n_heads, self.c.kv_heads, self.c.kv_heads), 1)
+        y = x if source is None else source
+        return self.split(self.q(x)), self.split(self.k(y)), self.split(self.v(y))
+
     def forward(self, x, source=None, causal=False, blocked=None, turn=None, cache=None,
                 layer=0, trace=None):
         """x (B, T, d_model) looks at itself, or at source (B, S, d_model); -> (B, T, d_model).
@@ -152,12 +177,10 @@ class Attention(nn.Module):
         cosines and sines of x's positions. trace: a list that gets the weights.
         """
         B, T, _ = x.shape
-        q = self.split(self.q(x))
         if source is not None and cache is not None and layer in cache.memory:
-            k, v = cache.memory[layer]                  # of the encoder: computed once
+            q, (k, v) = self.split(self.q(x)), cache.memory[layer]      # once for the encoder
         else:
-            k, v = (self.split(part(x if source is None else source))
-                    for part in (self.k, self.v))
+            q, k, v = self.project(x, source, cache, layer)
             if self.c.qk_norm:
                 k = F.rms_norm(k, k.shape[-1:])
             if turn is not None:
@@ -214,18 +237,19 @@ class Block(nn.Module):
         self.feed_forward, self.norm_feed_forward = FeedForward(c), make_norm(c)
         self.dropout = nn.Dropout(c.dropout)
 
-    def add(self, x, norm, part):
+    def add(self, x, norm, part, **how):
         """x plus what the part makes of it, normed before (2020) or after (2017)."""
-        inside = self.dropout(part(norm(x) if self.c.norm_first else x))
+        inside = part(norm(x) if self.c.norm_first else x, **how)
+        if self.training:
+            inside = self.dropout(inside)
         total = x + inside if self.c.skip else inside
         return total if self.c.norm_first else norm(total)
 
     def forward(self, x, memory=None, memory_blocked=None, trace=None, **how):
-        x = self.add(x, self.norm_attention, lambda h: self.attention(h, trace=trace, **how))
+        x = self.add(x, self.norm_attention, self.attention, trace=trace, **how)
         if self.cross is not None:
-            x = self.add(x, self.norm_cross, lambda h: self.cross(
-                h, memory, blocked=memory_blocked, cache=how.get("cache"),
-                layer=how.get("layer", 0)))
+            x = self.add(x, self.norm_cross, self.cross, source=memory, blocked=memory_blocked,
+                         cache=how.get("cache"), layer=how.get("layer", 0))
         return self.add(x, self.norm_feed_forward, self.feed_forward)
 
 
@@ -309,14 +333,18 @@ class Transformer(nn.Module):
     def embed(self, ids, positions, before=None):
         """Token, place and, where there is such a table, recent n-grams: (B, T, d_model)."""
         c = self.config
-        x = self.embedding(ids.clamp(min=0)) * (math.sqrt(c.d_model) if c.scale_embedding else 1)
+        x = self.embedding(ids.clamp(min=0))
+        if c.scale_embedding:
+            x = x * math.sqrt(c.d_model)
         if self.hashed is not None:
             x = x + self.hashed(ids, before)
         if c.position == "learned":
             x = x + self.position(positions)
         elif c.position == "sinusoidal":
             x = x + self.waves[positions]
-        return self.dropout(x if self.norm_embedding is None else self.norm_embedding(x))
+        if self.norm_embedding is not None:
+            x = self.norm_embedding(x)
+        return self.dropout(x) if self.training else x
 
     def forward(self, ids, **how):
         """ids (B, T) -> logits (B, T, vocab_size); how: what `hidden` takes."""
