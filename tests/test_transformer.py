@@ -5,7 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from utils.explorers.transformer import (AFTER, BEFORE, NONE, NORMS, BlockDissection,
+                                         gradient_by_depth)
 from utils.generate import draw, generate, sharpened
+from utils.gpt2 import from_gpt2
 from utils.transformer import Cache, Config, Transformer, rotate, sinusoidal, turns
 
 
@@ -31,26 +34,15 @@ def test_logits_equal_gpt2():
     torch.manual_seed(1)
     theirs = GPT2LMHeadModel(GPT2Config(vocab_size=19, n_positions=16, n_embd=24, n_layer=2,
                                         n_head=3, initializer_range=0.3)).eval()
-    ours = random_model(vocab_size=19, n_layers=2, n_heads=3, max_len=16,
-                        activation="gelu_tanh")
-    g = theirs.transformer
-    pairs = [(ours.embedding.weight, g.wte.weight), (ours.position.weight, g.wpe.weight),
-             (ours.decoder.norm.weight, g.ln_f.weight), (ours.decoder.norm.bias, g.ln_f.bias)]
-    for block, h in zip(ours.decoder.blocks, g.h):
-        a, f = block.attention, block.feed_forward
-        for part, weight, bias in zip((a.q, a.k, a.v), h.attn.c_attn.weight.split(24, 1),
-                                      h.attn.c_attn.bias.split(24)):
-            pairs += [(part.weight, weight.T), (part.bias, bias)]
-        for part, conv in ((a.out, h.attn.c_proj), (f.up, h.mlp.c_fc), (f.down, h.mlp.c_proj)):
-            pairs += [(part.weight, conv.weight.T), (part.bias, conv.bias)]
-        for norm, ln in ((block.norm_attention, h.ln_1), (block.norm_feed_forward, h.ln_2)):
-            pairs += [(norm.weight, ln.weight), (norm.bias, ln.bias)]
-    copy(pairs)
+    with torch.no_grad():
+        for parameter in theirs.parameters():           # biases and norms too, so that errors show
+            parameter.normal_(std=0.3)
+    ours = from_gpt2(theirs)
     ids = torch.randint(19, (3, 13), generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(ours(ids), theirs(ids).logits, atol=1e-5, rtol=0)
     prompt = ids[0, :4].tolist()
-    text = theirs.generate(torch.tensor([prompt]), max_new_tokens=9, do_sample=False,
-                           pad_token_id=0)[0, 4:].tolist()
+    text = theirs.generate(torch.tensor([prompt]), attention_mask=torch.ones(1, 4).long(),
+                           max_new_tokens=9, do_sample=False, pad_token_id=0)[0, 4:].tolist()
     assert generate(ours, [prompt], 9, temperature=0)[0] == text
 
 
@@ -276,3 +268,59 @@ def test_the_start_predicts_nothing_and_counts_right():
 def test_a_shape_that_cannot_be_is_named(wrong, said):
     with pytest.raises(ValueError, match=said):
         Config(**{"vocab_size": 17, "d_model": 24, "n_heads": 4} | wrong)
+
+
+def test_a_variant_of_gpt2_is_refused():
+    from transformers import GPT2Config, GPT2LMHeadModel
+    with pytest.raises(ValueError, match="variant"):
+        from_gpt2(GPT2LMHeadModel(GPT2Config(vocab_size=7, n_positions=4, n_embd=4, n_layer=1,
+                                             n_head=1, activation_function="relu")))
+
+
+def test_the_cache_joins_plain_maps_only():
+    """A part that something stands in for, as LoRA does, is called and not read."""
+    class Doubled(torch.nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+    model = random_model()
+    attention = model.decoder.blocks[1].attention
+    doubled = Doubled(24, 24)
+    doubled.load_state_dict(attention.q.state_dict())
+    attention.q = doubled
+    ids = torch.randint(17, (2, 9), generator=torch.Generator().manual_seed(12))
+    cache = Cache(model.config, 2, 9)
+    pieces = [model(part, cache=cache) for part in ids.split([4, 1, 4], 1)]
+    torch.testing.assert_close(torch.cat(pieces, 1), model(ids), atol=1e-5, rtol=1e-5)
+    assert cache.joined[1] is None and cache.joined[0] is not None
+
+
+def test_the_block_dissection_holds_at_every_setting():
+    assert BlockDissection().selftest() == 12
+
+
+@pytest.mark.parametrize("skip, norm, verdict", [
+    (False, NONE, "dies"), (True, NONE, "explodes"), (True, BEFORE, "arrives"),
+    (True, AFTER, "arrives")])
+def test_the_block_dissection_tells_which_part_keeps_the_gradient(skip, norm, verdict):
+    figure, sentence = BlockDissection(skip=skip, norm=norm).show()
+    assert verdict in sentence and verdict in figure.layout["title"]["text"]
+    assert figure.layout["height"] <= 300 and len(figure.data[0]["x"]) == 24
+
+
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_gradient_at_a_block_is_the_slope_of_the_loss(skip, norm):
+    """The last block's gradient and, per block, what hooks on the modules see."""
+    state, seen = torch.get_rng_state(), []
+    forward = Transformer.embed
+
+    def embed(self, *how):
+        for block in self.decoder.blocks:
+            block.register_full_backward_pre_hook(lambda module, out: seen.append(out[0].norm()))
+        return forward(self, *how)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Transformer, "embed", embed)
+        reach = gradient_by_depth(3, skip, norm, 0.9)
+    assert torch.equal(torch.get_rng_state(), state), "the global random state was moved"
+    assert reach.dtype == torch.float64 and reach.shape == (3,)
+    torch.testing.assert_close(reach[1:].flip(0), torch.stack(seen[1:]))   # out of 1 is in of 2
