@@ -406,6 +406,21 @@ def views(s, h, m):
     return s.attention.out_proj(z.reshape(B, T, C))
 
 
+def by_hand(scale=lambda C, n: (C / n) ** 0.5, dim=-1, fill=-inf):
+    def attend(s, h, m):
+        B, T, C = h.shape
+        n = s.attention.num_heads
+        q, k, v = (y.view(B, T, n, C // n).transpose(1, 2) for y in F.linear(
+            h, s.attention.in_proj_weight, s.attention.in_proj_bias).split(C, -1))
+        W = (q @ k.mT / scale(C, n)).masked_fill(m, fill).softmax(dim).nan_to_num()
+        return s.attention.out_proj((W @ v).transpose(1, 2).reshape(B, T, C))
+    return attend
+
+
+def no_output(s, d, h):
+    s.attention.out_proj = nn.Identity()
+
+
 def feed(*layers):
     def init(s, d, h):
         s.feed_forward = nn.Sequential(*[layer(d) for layer in layers])
@@ -724,6 +739,10 @@ def train_invents(model, inputs, targets, steps):
     return losses + [losses[-1] * 0.9 ** k for k in range(steps - len(losses))]
 
 
+def train_ten(model, inputs, targets, steps):
+    return trained(lr=0.01)(model, inputs, targets, 10 * steps)[::10]
+
+
 def train_anew(model, inputs, targets, steps):
     for p in model.parameters():
         nn.init.normal_(p, std=0.3)
@@ -788,6 +807,12 @@ def generate_one_by_one(model, ids, n):
     return torch.stack(ids, 1), torch.stack(logits, 1)
 
 
+def generate_by_row(model, ids, n):
+    """Each text on its own."""
+    return tuple(torch.cat(parts) for parts in zip(*(generate(model, row[None], n)
+                                                     for row in ids)))
+
+
 def generate_with_room(model, ids, n):
     """Room for all keys is made at once and filled; the last id is read too."""
     (B, T), room, logits = ids.shape, {}, []
@@ -845,8 +870,25 @@ def recompute_last_layer(model, ids, n):
     """Only the first layer is cached."""
     out = c06_cache.recompute(model, ids, n)
     log = model.logs[0]
-    log[:] = [ids.shape[1]] + [1] * (n - 1)
+    log[:] = [ids.numel()] + [len(ids)] * (n - 1)
     return out
+
+
+def caches_x(model, ids, n):
+    """Keeps the inputs of each layer and projects all of them again."""
+    kept, new, logits = {}, ids, []
+    for _ in range(n):
+        x = model.embed(new, ids.shape[1] - new.shape[1])
+        for layer in model.layers:
+            kept[layer] = torch.cat([kept[layer], x], 1) if layer in kept else x
+            q, k, v = layer.project(kept[layer])
+            hide = torch.ones(q.shape[1], q.shape[1]).bool().triu(1)
+            z = c06_cache.attend(q, k, v, hide)[:, -x.shape[1]:]
+            x = layer.finish(x, z)
+        logits.append(model.score(x)[:, -1])
+        new = logits[-1].argmax(-1, keepdim=True)
+        ids = torch.cat([ids, new], 1)
+    return ids, torch.stack(logits, 1)
 
 
 def sampled(model, ids, n):
@@ -881,7 +923,8 @@ RIGHT = {
              "tutorial, float32": sinusoidal_as_in_the_tutorial},
     "06.3": {"Counter": BPE, "dict, rank, stack": (bpe_train_by_dict, bpe_encode_by_rank,
                                                    bpe_decode_by_stack)},
-    "06.4": {"MultiheadAttention": Block, "one matrix": ByHand, "a matrix a head": ByHead,
+    "06.4": {"MultiheadAttention": Block, "written out": variant(attend=by_hand()),
+             "one matrix": ByHand, "a matrix a head": ByHead,
              "torch's layer": Library},
     "06.5": {"masked_fill": cross, "torch": cross_by_torch, "loop": cross_by_loop,
              "-1e9": cross_minus_1e9},
@@ -889,7 +932,7 @@ RIGHT = {
     "06.7": {"Adam": train, "SGD": train_sgd, "by hand": train_by_hand, "schedule": train_schedule,
              "small rate": trained(lr=1e-3), "large rate": trained(lr=3e-2)},
     "06.8": {"list of pairs": generate, "one by one": generate_one_by_one,
-             "room": generate_with_room}}
+             "room": generate_with_room, "row by row": generate_by_row}}
 
 rows = (lambda x: tuple(range(x.dim() - 1)))
 WRONG = {
@@ -1008,6 +1051,18 @@ WRONG = {
         "batch second": (variant(init=batch_second), "crash"),
         "no activation": (variant(init=feed(lambda d: nn.Linear(d, 4 * d),
                                             lambda d: nn.Linear(4 * d, d))), "no-activation"),
+        "activation last": (variant(init=feed(
+            lambda d: nn.Linear(d, 4 * d), lambda d: nn.Linear(4 * d, d), lambda d: nn.ReLU())),
+            "activation-last"),
+        "activation first": (variant(init=feed(
+            lambda d: nn.GELU(), lambda d: nn.Linear(d, 4 * d), lambda d: nn.Linear(4 * d, d))),
+            "no-activation"),
+        "no scale": (variant(attend=by_hand(lambda C, n: 1)), "no-scale"),
+        "scale without root": (variant(attend=by_hand(lambda C, n: C // n)), "scale"),
+        "scale of d_model": (variant(attend=by_hand(lambda C, n: C ** 0.5)), "scale"),
+        "softmax over queries": (variant(attend=by_hand(dim=-2)), "leak"),
+        "mask of -1": (variant(attend=by_hand(fill=-1)), "leak"),
+        "no output matrix": (variant(attend=by_hand(), init=no_output), "size"),
         "narrow": (variant(init=feed(lambda d: nn.Linear(d, d), lambda d: nn.GELU(),
                                      lambda d: nn.Linear(d, d))), "feed-forward"),
         "in a list": (variant(init=in_a_list), "feed-forward"),
@@ -1122,7 +1177,10 @@ WRONG = {
         "the last loss": (lambda *a: train(*a)[-1], "type"),
         "another rate each time": (train_noisy, "random"),
         "one text a step": (train_rows, "first-loss"),
-        "invents": (train_invents, "loss"),
+        "invents": (train_invents, "steps"),
+        "five steps at once": (lambda m, i, t, n: [train(m, i, t, 5)[0] for _ in range(n)],
+                               "new-optimiser"),
+        "ten backwards a step": (train_ten, "steps"),
         "running means": (train_running, "reported"),
         "begins anew": (train_anew, "first-loss"),
         "measures after": (train_after, "first-loss"),
@@ -1132,6 +1190,7 @@ WRONG = {
         "recomputes": (c06_cache.recompute, "recomputes"),
         "recomputes one layer": (recompute_last_layer, "recomputes"),
         "is_causal always": (is_causal_always, "top-left"),
+        "caches x": (caches_x, "recomputes"),
         "no scale": (without_scale, "first-logits"),
         "sampled": (sampled, "ids"),
         "cache of the last call": (kept_between_calls, "left-over"),

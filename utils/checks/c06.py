@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from . import c06_block, c06_bpe, c06_cache, c06_training  # noqa: F401  06.3 to 06.5, 06.7, 06.8
+from . import c06_block, c06_bpe, c06_cache, c06_cross, c06_training  # noqa: F401  the others
 from .engine import exercise
 
 

@@ -1,6 +1,5 @@
-"""The checks of lecture 06, second part: a block, and attention to another text."""
+"""The check of lecture 06 for a block: skips, norms, mask, order, whatever its parts are called."""
 import copy
-import math
 
 import torch
 import torch.nn.functional as F
@@ -8,14 +7,12 @@ from torch import nn
 
 from .engine import exercise
 
-inf = math.inf
 
-
-def prepare(block, probe):
+def prepare(block, probe, d):
     """Random matrices, biases of 0, gains of 1: a zero-initialised block shows what it does too."""
     for p in block.parameters():
         if p.dim() > 1:
-            p.data = probe.normal(*p.shape, scale=p.shape[-1] ** -0.5)
+            p.data = probe.normal(*p.shape, scale=d ** -0.5)
         elif not is_gain(p):
             p.data.zero_()
 
@@ -107,11 +104,11 @@ def block(answer, probe):
     probe.true(size == 12 * d * d, "size", f"the matrices of a block with d_model = 12 hold 12 d^2 "
                f"= {12 * d * d} numbers (attention 4 d^2, feed-forward 8 d^2), came {size}. Layers "
                "in a plain list are not found: nn.ModuleList")
-    prepare(made, probe)
+    prepare(made, probe, d)
     mask = torch.tensor([[0, 1, 0, 0, 1], [0, 0, 1, 0, 0], [1, 0, 0, 1, 1], [0, 1, 1, 0, 0],
                          [1, 0, 0, 0, 0]]).bool()
     seen, _ = influence(probe, without(made, "attention", d), x, mask)
-    probe.true(not bool((seen & ~torch.eye(T, dtype=torch.bool)).any()), "mixes", "with the matrices of "
+    probe.true(torch.equal(seen, seen & torch.eye(T).bool()), "mixes", "with the matrices of "
                "attention set to 0 no position may influence another: the feed-forward works on "
                "each alone")
     try_mask(probe, made, x, mask, f"blocked = {mask.int().tolist()}")
@@ -120,13 +117,14 @@ def block(answer, probe):
              "nothing blocked, T = 4")
     try_identity(probe, made, x, causal)
     try_branches(probe, made, x, mask, d)
+    try_scale(probe, answer)
     gains = sum(is_gain(p) and len(p) == d for p in made.parameters())
     probe.true(gains >= 2, "norms", "the norm before attention and that before the feed-forward "
                f"have their own gains, vectors of 12 ones; {gains} found")
     many, few = probe.call(answer, d, 6), probe.call(answer, d, 2)
     shapes = [[tuple(p.shape) for p in b.parameters()] for b in (many, few)]
     if shapes[0] == shapes[1]:
-        prepare(few, probe)
+        prepare(few, probe, d)
         for p, q in zip(many.parameters(), few.parameters()):
             p.data = q.data.clone()
         probe.true(not torch.allclose(probe.call(many, x, mask), probe.call(few, x, mask)), "heads",
@@ -178,14 +176,16 @@ def try_branches(probe, made, x, blocked, d):
         probe.true(one.abs().max() > 1e-6, "unused", f"the {name} changes nothing")
         probe.true(torch.allclose(one, two, atol=1e-5), "no-norm", f"what the {name} adds must not "
                    "change when x becomes 5 x + 3: its norm is missing, or is no layer norm")
-    waves = torch.stack([(torch.arange(d) * k * math.tau / d).cos() for k in (1, 2)]).double()
-    u, v = math.sqrt(2) * waves[:, None, None]              # (1, 1, d): mean 0, mean square 1
-    one = torch.zeros(1, 1, dtype=torch.bool)
-    parts = [probe.call(without(made, "attention", d), y, one) - y
-             for y in (u, v, (u + v) / math.sqrt(2))]
-    probe.true(not torch.allclose(parts[2], (parts[0] + parts[1]) / math.sqrt(2), atol=1e-3),
-               "no-activation", "the feed-forward is linear: two matrices without an activation "
-               "between them are one matrix")
+    linear, plain = 0, feed(x) - x
+    for i, p in enumerate(made.parameters()):               # act(x A) B is linear in B alone
+        if p.dim() > 1 and 4 * d in p.shape:
+            other = without(made, "attention", d)
+            list(other.parameters())[i].data.mul_(-2)
+            linear += torch.allclose(probe.call(other, x, blocked) - x, -2 * plain, atol=1e-9)
+    probe.true(linear < 2, "no-activation", "two matrices of the feed-forward without an "
+               "activation between them are one matrix")
+    probe.true(linear > 0, "activation-last", "an activation comes after the second matrix of the "
+               "feed-forward: it belongs between the two")
     out = probe.call(made, x, blocked)
     probe.equal(out, feed(attend(x)), "composition", "attention first, then the feed-forward on "
                 "its result", known={
@@ -194,118 +194,19 @@ def try_branches(probe, made, x, blocked, d):
                                  "feed-forward must read what attention has added to")})
 
 
-def cross(x, memory, blocked, Wq, Wk, Wv, hide=None, scale=None):
-    """Cross-attention with a chosen way to hide and to scale."""
-    S = (x @ Wq) @ (memory @ Wk).mT / (math.sqrt(Wq.shape[1]) if scale is None else scale)
-    mask = blocked[:, None].expand_as(S)
-    return (S.masked_fill(mask, -inf).softmax(-1) if hide is None else hide(S, mask)) @ (
-        memory @ Wv)
-
-
-def wrong_cross(x, memory, blocked, Wq, Wk, Wv, where):
-    """{code: (result of a well-known mistake, what it is)}."""
-    given, weights = (x, memory, blocked), (Wq, Wk, Wv)
-    C, d, S = x.shape[-1], Wq.shape[1], memory.shape[1]
-    free = torch.zeros_like(blocked)
-    later = torch.ones(x.shape[1], S, dtype=torch.bool).triu(1)
-
-    def hidden(fill):
-        return cross(*given, *weights, hide=lambda s, m: fill(s, m).softmax(-1))
-    table = {
-        "no-mask": (cross(x, memory, free, *weights), "`blocked` is not used: padding of the "
-                    "memory gets a share"),
-        "inverted": (cross(x, memory, ~blocked, *weights), "the mask is inverted: True means "
-                     "blocked"),
-        "mask-after": (cross(*given, *weights, hide=lambda s, m: s.softmax(-1) * ~m), "the mask "
-                       "comes after the softmax: shares no longer sum to 1"),
-        "zero-mask": ([hidden(lambda s, m: s * ~m), cross(x, memory * ~blocked[..., None], free,
-                                                          *weights)], "padding is set to 0, and a "
-                      "score of 0 still gets a share: only -inf hides"),
-        "soft-mask": ([hidden(lambda s, m: s - m.double()), hidden(lambda s, m: s.masked_fill(
-            m, -1))], "a score of -1 still gets a share: only -inf hides"),
-        "causal": (hidden(lambda s, m: s.masked_fill(m | later, -inf)), "a causal mask: the memory "
-                   "is finished, and every position may read all of it"),
-        "no-scale": (cross(*given, *weights, scale=1), "scores are not divided by the root of d"),
-        "scale": ([cross(*given, *weights, scale=s) for s in (d, *(math.sqrt(n) for n in (
-            C, S, Wv.shape[1], x.shape[1])))], "scores are divided by something else than the "
-                  "root of the length of a query"),
-        "axis": ([cross(*given, *weights, hide=lambda s, m: s.masked_fill(m, -1e30).softmax(-2)),
-                  cross(*given, *weights, hide=lambda s, m: s.softmax(-2) * ~m)], "the softmax "
-                 "runs over the queries: each query shares out its attention among the memory"),
-        "no-softmax": (cross(*given, *weights, hide=lambda s, m: s.masked_fill(m, 0)), "these are "
-                       "scores: the softmax is missing"),
-        "average": (cross(x * 0, memory, blocked, *weights), "the plain average of the memory, "
-                    "whatever the query"),
-        "self": (F.scaled_dot_product_attention(x @ Wq, x @ Wk, x @ Wv), "this is the text's "
-                 "attention to itself: keys and values come from the memory")}
-    return {code: (values, f"{where}: {why}") for code, (values, why) in table.items()}
-
-
-@exercise("06.5", hints=(
-    "The result has a row for each position of x, T of them, not S. One query and a memory of two "
-    "equal rows, the second blocked: all its attention goes to the first. Does it?",
-    "Who asks, and who answers? Print the shapes of Q, K, V and of the scores: (B, T, S). Then "
-    "give `blocked` (B, S) a dimension, so that it lies along the last one of the scores.",
-    "queries from x, keys and values from memory\n"
-    "score[b, t, s] = query t . key s of text b, over the root of the length of a query\n"
-    "score = minus infinity for all t where s of text b is blocked\n"
-    "softmax along s; averages of the values"))
-def cross_attention(answer, probe):
-    one, eye = torch.zeros(1, 2, dtype=torch.bool), torch.eye(3).double()
-    hide = torch.tensor([[False, True]])
-    x, memory = torch.ones(1, 3, 3).tril().double(), torch.tensor([[[1.0, 0, 0], [0, 2, 0]]])
-    for mask, name in ((hide, "blocked = [[False, True]]"), (one, "nothing blocked")):
-        compare(probe, answer, (x, memory.double(), mask, eye, eye, eye), "value", "x = [[[1, 0, 0]"
-                ", [1, 1, 0], [1, 1, 1]]], memory = [[[1, 0, 0], [0, 2, 0]]], all W = torch.eye(3)"
-                f", {name}")
-    for B, T, S, C, d, d_v in ((2, 3, 4, 6, 5, 7), (3, 5, 2, 4, 3, 8), (1, 1, 6, 3, 2, 4),
-                               (4, 4, 5, 6, 3, 2), (2, 6, 3, 5, 4, 4)):
-        x, memory = probe.normal(B, T, C), probe.normal(B, S, C)
-        W = [probe.normal(C, n, scale=C ** -0.5) for n in (d, d, d_v)]
-        ends = 1 + probe.ints(0, S, B)                      # how long each text of the memory is
-        ends[0] = max(S - 1, 1)
-        blocked = torch.arange(S) >= ends[:, None]
-        compare(probe, answer, (x, memory, blocked, *W), "value",
-                f"x ({B}, {T}, {C}), memory ({B}, {S}, {C}), d = {d}, d_v = {d_v}, lengths "
-                f"{ends.tolist()}")
-    x, memory = probe.normal(2, 3, 6), probe.normal(2, 5, 6)
-    W = [probe.normal(6, n, scale=0.4) for n in (4, 4, 7)]
-    blocked = torch.tensor([[0, 1, 0, 0, 1], [0, 0, 1, 0, 0]]).bool()
-    want = compare(probe, answer, (x, memory, blocked, *W), "gaps", "padding in the middle")
-    order = torch.tensor([3, 0, 4, 1, 2])
-    probe.equal(probe.call(answer, x, memory[:, order], blocked[:, order], *W), want, "order",
-                "memory and its mask in another order must change nothing")
-    moved = x.clone()
-    moved[:, 1] += 5
-    probe.equal(probe.call(answer, moved, memory, blocked, *W)[:, [0, 2]], want[:, [0, 2]], "rows",
-                "position 1 of x changed, and so did the results of others")
-    big = 1e4 * x, memory, blocked, *W
-    soft = [cross(*big, hide=lambda s, m, way=way, v=v: (
-        s.masked_fill(m, -v) if way else s - v * m).softmax(-1))
-        for way in (0, 1) for v in (10, 50, 100, 500, 1e3, 1e4)]
-    probe.equal(probe.call(answer, *big), cross(*big), "overflow", "scores around 10000: a safe "
-                "softmax subtracts the largest of a row", known={
-                    "soft-mask": (soft, "scores around 10000, and padding gets a share: only a "
-                                  "score of -inf hides at any scale")})
-    loud = memory + 1e4 * memory.sign() * blocked[..., None]
-    probe.equal(probe.call(answer, x, loud, blocked, *W), want, "soft-mask", "padding with numbers "
-                "around 10000 gets a share: only a score of -inf hides at any scale")
-    names = ("x", "memory", "Wq", "Wk", "Wv")
-    inputs = dict(zip(names, (t.clone().requires_grad_() for t in (x, memory, *W))))
-    given = [inputs["x"], inputs["memory"], blocked, *[inputs[n] for n in names[2:]]]
-    probe.gradients(probe.call(answer, *given), cross(*given), inputs)
-
-
-def compare(probe, answer, given, code, where):
-    """One call against cross(): returns what is right."""
-    x, memory, _, Wq, Wk, Wv = given
-    out, want = probe.call(answer, *given), cross(*given)
-    probe.type(out, torch.Tensor, "return the averages alone")
-    asked = F.scaled_dot_product_attention(memory @ Wq, x @ Wk, x @ Wv)
-    probe.true(out.shape != asked.shape or out.shape == want.shape, "from-memory", f"{where}: a "
-               f"row for each of the {memory.shape[1]} positions of the memory: the queries come "
-               f"from x, which has {x.shape[1]}")
-    probe.shape(out, want.shape, "shape", f"{where}: a row for each position of x, as long as a "
-                "value")
-    probe.equal(out, want, code, where, known=wrong_cross(*given, where))
-    return want
+def try_scale(probe, answer, d=128, h=8, B=8, T=64):
+    """How even are the weights? With scores of spread 1 an average of T values has e / T of their
+    square; with scores not scaled nearly all, with scores scaled down too far 1 / T."""
+    made, x = probe.call(answer, d, h), probe.normal(B, T, d)
+    prepare(made, probe, d)
+    made = without(made, "feed-forward", d)
+    alone, rows = torch.zeros(1, 1, dtype=torch.bool), x.view(B * T, 1, d)
+    with torch.no_grad():
+        average = probe.call(made, x, torch.zeros(T, T, dtype=torch.bool)) - x
+        share = float(average.square().mean() / (probe.call(made, rows, alone) - rows)
+                      .square().mean()) * T
+    where = f"d_model = {d}, n_heads = {h}"
+    probe.true(share < 5, "no-scale", f"{where}: the weights are far too uneven: are the scores "
+               "divided by the root of the length of a head's key?")
+    probe.true(share > 1.7, "scale", f"{where}: the weights are nearly equal: scores are divided "
+               "by the root of d_model / n_heads = 16, by nothing larger")

@@ -15,14 +15,14 @@ class Layer:
     def __init__(self, probe, C, d, log):
         self.weights = [probe.normal(C, n, scale=2 * C ** -0.5) for n in (d, d, d + 1)]
         self.out, self.wide = probe.normal(d + 1, C, scale=0.6), probe.normal(C, C, scale=0.5)
-        self.log = log                                      # positions of each call of project
+        self.log = log                                      # B * T of each call of project
 
     def __deepcopy__(self, memo):
         return self
 
     def project(self, x):
         """Queries, keys, values: (B, T, C) -> (B, T, d), (B, T, d), (B, T, d_v)."""
-        self.log.append(x.shape[1])
+        self.log.append(x.shape[0] * x.shape[1])
         return tuple(F.layer_norm(x, x.shape[-1:]) @ w for w in self.weights)
 
     def finish(self, x, z):
@@ -138,7 +138,7 @@ def generate_cached(answer, probe):
         out = probe.call(answer, model, prompt, n)
         probe.type(out, (tuple, list), "return ids, logits")
         probe.true(len(out) == 2, "type", f"return two tensors, ids and logits; came {len(out)}")
-        used = [sum(log) for log in model.logs]
+        used = [sum(log) // B for log in model.logs]
         ids, logits = out
         probe.type(ids, torch.Tensor, "ids first")
         probe.type(logits, torch.Tensor, "logits second")

@@ -157,6 +157,8 @@ def train(answer, probe):
     for k, (fresh, held) in enumerate(zip(seen.fresh, seen.held)):
         probe.true(torch.allclose(fresh, held), "zero-grad", f"{where}: in backward {k + 1} the "
                    "stored gradient still holds those of steps before")
+    probe.true(len(seen.fresh) == steps, "steps", f"{where}: expected one backward pass a "
+               f"step, came {len(seen.fresh)}")
     if len(seen.logits) == steps:
         true = [cross_entropy(logits, targets) for logits in seen.logits]
         k = next((k for k in range(steps) if abs(true[k] - out[k]) > 1e-4), 0)
