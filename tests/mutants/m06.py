@@ -371,6 +371,16 @@ def norm_of_queries(s, x, m):
     return x + s.feed_forward(s.norm2(x))
 
 
+def norm_of_branch(s, x, m):
+    x = x + s.norm1(s.attend(x, m))
+    return x + s.norm2(s.feed_forward(x))
+
+
+def norm_around(s, x, m):
+    x = x + s.norm1(s.attend(s.norm1(x), m))
+    return x + s.feed_forward(s.norm2(x))
+
+
 def one_norm(s, x, m):
     x = x + s.attend(s.norm1(x), m)
     return x + s.feed_forward(s.norm1(x))
@@ -739,8 +749,29 @@ def train_invents(model, inputs, targets, steps):
     return losses + [losses[-1] * 0.9 ** k for k in range(steps - len(losses))]
 
 
-def train_ten(model, inputs, targets, steps):
-    return trained(lr=0.01)(model, inputs, targets, 10 * steps)[::10]
+def train_by_fifty(model, inputs, targets, steps):
+    return sum([train(model, inputs, targets, min(50, steps - k)) for k in range(0, steps, 50)], [])
+
+
+def train_two_optimisers(model, inputs, targets, steps):
+    """One for the tables, another for the matrices."""
+    named = dict(model.named_parameters())
+    tables = [named.pop("embedding"), named.pop("positions")]
+    both = [torch.optim.Adam(tables, lr=0.02),
+            torch.optim.SGD(named.values(), lr=0.1, momentum=0.9)]
+    losses = []
+    for _ in range(steps):
+        model.zero_grad()
+        loss = F.cross_entropy(model(inputs).mT, targets)
+        loss.backward()
+        for optimiser in both:
+            optimiser.step()
+        losses.append(loss.item())
+    return losses
+
+
+def train_twice(model, inputs, targets, steps):
+    return trained(lr=0.01)(model, inputs, targets, 2 * steps)[::2]
 
 
 def train_anew(model, inputs, targets, steps):
@@ -930,6 +961,7 @@ RIGHT = {
              "-1e9": cross_minus_1e9},
     "06.6": {"ignore_index": lm_loss, "loop": lm_loss_by_loop, "gather": lm_loss_by_gather},
     "06.7": {"Adam": train, "SGD": train_sgd, "by hand": train_by_hand, "schedule": train_schedule,
+             "two optimisers": train_two_optimisers,
              "small rate": trained(lr=1e-3), "large rate": trained(lr=3e-2)},
     "06.8": {"list of pairs": generate, "one by one": generate_one_by_one,
              "room": generate_with_room, "row by row": generate_by_row}}
@@ -960,6 +992,7 @@ WRONG = {
         "swapped": (norm(end=lambda h, g, b: h * b + g), "swapped"),
         "bias first": (norm(end=lambda h, g, b: (h + b) * g), "order"),
         "1 + gain": (norm(end=lambda h, g, b: h * (1 + g) + b), "value"),
+        "least spread": (norm(spread=lambda v, e: (v.clamp(min=1e-3) + e).sqrt()), "small"),
         "squares": (norm_by_squares, "cancellation"),
         "detached": (norm_detached, "gradient"),
         "no gradient": (lambda x, g, b, e: layer_norm(x.detach(), g, b, e), "detached"),
@@ -1005,6 +1038,8 @@ WRONG = {
                            *BPE[1:]), "type"),
         "train: sorted": ((lambda text, n: sorted(bpe_train(text, n)), *BPE[1:]), "merge"),
         **{f"encode: {mistake}": (encode_wrong(mistake), mistake) for mistake in c06_bpe.ENCODED},
+        "train: text only": ((lambda text, n: bpe_train(text.decode(errors="ignore").encode(), n),
+                              *BPE[1:]), "merge"),
         "encode: fewest ids": ((bpe_train, encode_shortest, bpe_decode), "encode"),
         "encode: nothing": ((bpe_train, lambda data, merges: list(data), bpe_decode), "encode"),
         "encode: loses bytes": ((bpe_train, encode_lossy, bpe_decode), "encode"),
@@ -1059,6 +1094,8 @@ WRONG = {
             "no-activation"),
         "no scale": (variant(attend=by_hand(lambda C, n: 1)), "no-scale"),
         "scale without root": (variant(attend=by_hand(lambda C, n: C // n)), "scale"),
+        "norm of a branch": (variant(norm_of_branch), "branch-norm"),
+        "norm around a branch": (variant(norm_around), "branch-norm"),
         "scale of d_model": (variant(attend=by_hand(lambda C, n: C ** 0.5)), "scale"),
         "softmax over queries": (variant(attend=by_hand(dim=-2)), "leak"),
         "mask of -1": (variant(attend=by_hand(fill=-1)), "leak"),
@@ -1093,6 +1130,9 @@ WRONG = {
             x * math.sqrt(q.shape[1] / x.shape[-1]), y, m, q, k, v), "scale"),
         "over queries": (crossed(lambda S, m: S.masked_fill(m, -1e30).softmax(-2)), "axis"),
         "no softmax": (crossed(lambda S, m: S.masked_fill(m, 0)), "no-softmax"),
+        "scaled late": (lambda x, y, m, q, k, v: cross(
+            x * q.shape[1] ** 0.5, y, m, q, k, v) / q.shape[1] ** 0.5, "scale-late"),
+        "Wq and Wk": (lambda x, y, m, q, k, v: cross(x, y, m, k, q, v), "swapped"),
         "plain mean": (lambda x, y, m, *W: cross(x * 0, y, m, *W), "average"),
         "naive": (cross_naive, "overflow"),
         "cuts the tail": (cross_lengths, "gaps"),
@@ -1177,10 +1217,12 @@ WRONG = {
         "the last loss": (lambda *a: train(*a)[-1], "type"),
         "another rate each time": (train_noisy, "random"),
         "one text a step": (train_rows, "first-loss"),
+        "rounded": (lambda *a: [round(loss, 2) for loss in train(*a)], "rounded"),
+        "an optimiser every fifty": (train_by_fifty, "new-optimiser"),
         "invents": (train_invents, "steps"),
         "five steps at once": (lambda m, i, t, n: [train(m, i, t, 5)[0] for _ in range(n)],
                                "new-optimiser"),
-        "ten backwards a step": (train_ten, "steps"),
+        "two backwards a step": (train_twice, "steps"),
         "running means": (train_running, "reported"),
         "begins anew": (train_anew, "first-loss"),
         "measures after": (train_after, "first-loss"),

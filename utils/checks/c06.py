@@ -76,11 +76,13 @@ def layer_norm(answer, probe):
     compare(x[:1], one, zero, 6.0, "eps", "x = [[1, 2, 6]], g = 1, b = 0, eps = 6")
     compare(probe.ones(1, 3) * 5, one, real([2, 3, 4]), 1e-5, "constant", "x = [[5, 5, 5]], whose "
             "spread is 0, b = [2, 3, 4]")
+    compare(1e-3 * x[:1], one, zero, 1e-9, "small", "x = [[.001, .002, .006]], eps = 1e-9: a small "
+            "spread is raised to the same size")
     for shape in ((2, 5, 3), (4, 2, 6), (7,), (3, 2, 5, 4), (1, 2), (3, 1)):
         g, b = probe.normal(shape[-1]), probe.normal(shape[-1])
         compare(probe.normal(*shape), g, b, 0.1, "sizes", f"x of shape {shape}, eps = 0.1")
     compare(x + 1e8, one, zero, 1e-5, "cancellation", f"x = {rows} + 100000000: a number added to "
-            "all changes nothing. Subtract the mean before you square", 1e-4)
+            "all changes nothing. Subtract the mean before you square, and stay in float64", 1e-4)
     x, g, b = probe.normal(2, 4, 5).requires_grad_(), probe.normal(5), probe.normal(5)
     g.requires_grad_(), b.requires_grad_()
     probe.gradients(probe.call(answer, x, g, b, 1e-3), F.layer_norm(x, (5,), g, b, 1e-3),

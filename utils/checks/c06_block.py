@@ -21,6 +21,11 @@ def is_gain(p):
     return p.dim() == 1 and bool((p == 1).all())
 
 
+def is_level(x):
+    """Has each vector mean 0 and mean square 1?"""
+    return bool(x.mean(-1).abs().max() < 1e-3 and (x.square().mean(-1) - 1).abs().max() < 1e-2)
+
+
 def without(block, part, d):
     """A copy whose feed-forward ("feed-forward") or all other matrices ("attention") are 0."""
     block = copy.deepcopy(block)
@@ -149,9 +154,8 @@ def try_identity(probe, made, x, blocked):
     out, d = probe.call(without(made, "all", x.shape[-1]), x, blocked), x.shape[-1]
     raw, level = probe.call(made, x, blocked), F.layer_norm(x, (d,))
     where = "all matrices set to 0, so both branches give 0 and x must come back"
-    flat = raw.mean(-1).abs().max() < 1e-3 and (raw.square().mean(-1) - 1).abs().max() < 1e-2
     wrong = ("post-norm", "the last step is a norm of the sum: that is post-LN; the norm belongs "
-             "inside the branch") if flat else (
+             "inside the branch") if is_level(raw) else (
         "skip-after-norm", "the norm lies on the way that x takes: add the branch to x itself, not "
         "to the normalised x")
     probe.true(not torch.allclose(out, level, atol=1e-3), wrong[0], f"{where}: a normalised x came "
@@ -174,6 +178,8 @@ def try_branches(probe, made, x, blocked, d):
         a, b = 100 * x, 500 * x + 300                       # large: eps does not matter
         one, two = half(a) - a, half(b) - b
         probe.true(one.abs().max() > 1e-6, "unused", f"the {name} changes nothing")
+        probe.true(not is_level(one), "branch-norm", f"what the {name} adds is normalised: the "
+                   "norm belongs before it, and none after it")
         probe.true(torch.allclose(one, two, atol=1e-5), "no-norm", f"what the {name} adds must not "
                    "change when x becomes 5 x + 3: its norm is missing, or is no layer norm")
     linear, plain = 0, feed(x) - x

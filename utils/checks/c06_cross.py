@@ -44,6 +44,9 @@ def wrong_cross(x, memory, blocked, Wq, Wk, Wv, where):
         "scale": ([cross(*given, *weights, scale=s) for s in (d, *(math.sqrt(n) for n in (
             C, S, Wv.shape[1], x.shape[1])))], "scores are divided by something else than the "
                   "root of the length of a query"),
+        "scale-late": (cross(*given, *weights, scale=1) / math.sqrt(d), "scaled after the softmax, "
+                       "so shares sum to less than 1: scale the scores"),
+        "swapped": (cross(*given, Wk, Wq, Wv), "Wq and Wk are exchanged"),
         "axis": ([cross(*given, *weights, hide=lambda s, m: s.masked_fill(m, -1e30).softmax(-2)),
                   cross(*given, *weights, hide=lambda s, m: s.softmax(-2) * ~m)], "the softmax "
                  "runs over the queries: each query shares out its attention among the memory"),
@@ -68,10 +71,10 @@ def wrong_cross(x, memory, blocked, Wq, Wk, Wv, where):
 def cross_attention(answer, probe):
     one, eye = torch.zeros(1, 2, dtype=torch.bool), torch.eye(3).double()
     hide = torch.tensor([[False, True]])
-    x, memory = torch.ones(1, 3, 3).tril().double(), torch.tensor([[[1.0, 0, 0], [0, 2, 0]]])
+    x, memory = torch.ones(1, 3, 3).tril().double(), torch.tensor([[[2.0, 0, 0], [0, 1, 0]]])
     for mask, name in ((hide, "blocked = [[False, True]]"), (one, "nothing blocked")):
         compare(probe, answer, (x, memory.double(), mask, eye, eye, eye), "value", "x = [[[1, 0, 0]"
-                ", [1, 1, 0], [1, 1, 1]]], memory = [[[1, 0, 0], [0, 2, 0]]], all W = torch.eye(3)"
+                ", [1, 1, 0], [1, 1, 1]]], memory = [[[2, 0, 0], [0, 1, 0]]], all W = torch.eye(3)"
                 f", {name}")
     for B, T, S, C, d, d_v in ((2, 3, 4, 6, 5, 7), (3, 5, 2, 4, 3, 8), (1, 1, 6, 3, 2, 4),
                                (4, 4, 5, 6, 3, 2), (2, 6, 3, 5, 4, 4)):

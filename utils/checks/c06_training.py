@@ -86,6 +86,8 @@ def wrong_starts(logits, inputs, targets):
         "softmax-twice": (cross_entropy(logits.softmax(-1), targets), "a softmax before "
                           "cross_entropy, which takes logits and has its own"),
         "bits": (each.mean().item() / math.log(2), "these are bits: use nats"),
+        "rounded": ([round(each.mean().item(), k) for k in range(5)], "it is rounded: keep all "
+                    "digits"),
         "sign": (-each.mean().item(), "the sign is wrong: a loss is minus a log-probability")}
     return {code: (values, f"the first loss: {why}") for code, (values, why) in table.items()}
 
@@ -107,6 +109,15 @@ def run(probe, answer, model, inputs, targets, steps):
         probe.true(isinstance(loss, float) or isinstance(loss, torch.Tensor) and loss.dim() == 0,
                    "type", f"a loss must be a float, among them came {loss!r:.60}")
     return [float(loss) for loss in out], seen
+
+
+def one_optimiser(probe, seen, where):
+    """Does each parameter belong to one optimiser only?"""
+    owned = [id(p) for optimiser in seen.steppers for group in optimiser.param_groups
+             for p in group["params"]]
+    probe.true(len(set(owned)) == len(owned), "new-optimiser", f"{where}: {len(seen.steppers)} "
+               "optimisers moved the same parameters: make one before the loop, as it remembers "
+               "earlier steps")
 
 
 @exercise("06.7", hints=(
@@ -138,8 +149,7 @@ def train(answer, probe):
                    "gradients of the steps before")
     probe.true(not any(seen.empty), "no-gradient", f"{where}: the optimiser steps when there is no "
                "gradient to follow: backward comes right before it, and clearing before backward")
-    probe.true(len(seen.steppers) < 2, "new-optimiser", f"{where}: {len(seen.steppers)} optimisers "
-               "made steps: make one before the loop, as it remembers earlier steps")
+    one_optimiser(probe, seen, where)
     moved = {name: not torch.equal(p, q) for (name, p), q in
              zip(model.named_parameters(), start.parameters())}
     probe.true(any(moved.values()), "untrained", f"{where}: no parameter of the model changed: is "
@@ -157,6 +167,7 @@ def train(answer, probe):
     for k, (fresh, held) in enumerate(zip(seen.fresh, seen.held)):
         probe.true(torch.allclose(fresh, held), "zero-grad", f"{where}: in backward {k + 1} the "
                    "stored gradient still holds those of steps before")
+    one_optimiser(probe, seen, where)
     probe.true(len(seen.fresh) == steps, "steps", f"{where}: expected one backward pass a "
                f"step, came {len(seen.fresh)}")
     if len(seen.logits) == steps:
