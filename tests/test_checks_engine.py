@@ -56,6 +56,15 @@ def workers():
 
 
 # time ------------------------------------------------------------------------------------------
+def test_what_comes_before_a_check_does_not_count_as_its_time():
+    @engine.exercise(ID, ("one", "two", "three"), before=lambda: time.sleep(0.6))
+    def trial(answer, probe):
+        probe.equal(probe.call(answer, 1), 1, "value", "give back 1")
+
+    found, seconds = ran(lambda x: x)
+    assert found.ok and seconds > 0.6 > sandbox.LIMIT, found
+
+
 def endless(x):
     while True:
         pass

@@ -800,6 +800,240 @@ def train_running(model, inputs, targets, steps):
 
 
 # 06.8 -----------------------------------------------------------------------------------------
+@torch.no_grad()
+def draw(model, ids, n, temperature, top_k, rng):
+    for _ in range(n):
+        logits = model(ids[:, -model.max_len:])[:, -1]
+        if top_k is not None and top_k < logits.shape[-1]:
+            logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -inf)
+        if temperature == 0:
+            new = logits.argmax(-1, keepdim=True)
+        else:
+            new = torch.multinomial((logits / temperature).softmax(-1), 1, generator=rng)
+        ids = torch.cat([ids, new], 1)
+    return ids
+
+
+@torch.inference_mode()
+def draw_on_a_scale(model, ids, n, temperature, top_k, rng):
+    """Cut after the softmax without dividing again; one throw on the scale of summed chances."""
+    B, T = ids.shape
+    text = torch.zeros(B, T + n, dtype=torch.long)
+    text[:, :T] = ids
+    for t in range(T, T + n):
+        logits = model(text[:, max(0, t - model.max_len):t])[:, -1]
+        p = (logits / max(temperature, 1e-6)).softmax(-1)
+        if top_k is not None:
+            p = torch.where(p >= p.sort(descending=True)[0][:, :top_k][:, -1:], p, 0)
+        heights = p.cumsum(-1)
+        throw = torch.rand(B, 1, generator=rng, dtype=p.dtype) * heights[:, -1:]
+        text[:, t] = (heights <= throw).sum(-1).clamp(max=p.shape[-1] - 1)
+    return text
+
+
+def draw_by_gumbel(model, ids, n, temperature, top_k, rng):
+    """Noise on the logits, the best of the sum; rng is used at temperature 0 too."""
+    new = []
+    for _ in range(n):
+        with torch.no_grad():
+            logits = model(torch.cat([ids, *new], 1)[:, -model.max_len:])[:, -1]
+        best, index = logits.topk(min(top_k or 99, logits.shape[-1]))
+        noise = -torch.log(-torch.rand(best.shape, generator=rng).log())
+        new.append(index.gather(1, (best + temperature * noise).argmax(-1, keepdim=True)))
+    return torch.cat([ids, *new], 1)
+
+
+def draw_text_by_text(model, ids, n, temperature, top_k, rng):
+    """A loop over texts, ids in lists, weights of the few that are left; eval mode and back."""
+    mode, texts = model.training, []
+    model.eval()
+    for text in ids.tolist():
+        for _ in range(n):
+            with torch.no_grad():
+                logits = model(torch.tensor([text[-model.max_len:]]))[0, -1]
+            order = logits.argsort(descending=True)[:top_k]
+            if temperature == 0 or len(order) == 1:
+                text.append(int(order[0]))
+                continue
+            weights = ((logits[order] - logits.max()) / temperature).exp()
+            text.append(int(order[torch.multinomial(weights, 1, generator=rng)]))
+        texts.append(text)
+    model.train(mode)
+    return torch.tensor(texts)
+
+
+def drawn(choose=None, window=lambda model, ids, T: ids[:, -model.max_len:], at=-1, cold=True,
+          cut=None, divide=lambda a, t: a / t, chance=lambda a: a.softmax(-1), more=0,
+          join=lambda ids, new: torch.cat([ids, new], 1), end=lambda ids, T: ids, grad=False):
+    """A loop of drawing with one thing changed."""
+    def keep_largest(logits, k):
+        k = min(k or logits.shape[-1], logits.shape[-1])
+        return logits.masked_fill(logits < logits.topk(k).values[:, -1:], -inf)
+
+    def answer(model, ids, n, temperature, top_k, rng):
+        T = ids.shape[1]
+        for _ in range(n + more):
+            with torch.set_grad_enabled(grad):
+                logits = model(window(model, ids, T))[:, at]
+            logits = (cut or keep_largest)(logits, top_k)
+            if temperature == 0 and cold:
+                new = logits.argmax(-1, keepdim=True)
+            else:
+                p = chance(divide(logits, temperature))
+                new = choose(p, rng) if choose else torch.multinomial(p, 1, generator=rng)
+            ids = join(ids, new)
+        return end(ids, T)
+    return answer
+
+
+def cut_at(kth, fill=-inf, largest=True):
+    """A cut that compares with other limits: kth(values (B, k), k)."""
+    def cut(logits, k):
+        if k is None or k >= logits.shape[-1]:
+            return logits
+        values = logits.topk(k, largest=largest).values
+        return logits.masked_fill(logits < kth(values) if largest else logits > kth(values), fill)
+    return cut
+
+
+def cut_one_more(logits, k):
+    if k is None or k >= logits.shape[-1]:
+        return logits
+    return logits.masked_fill(logits < logits.sort(descending=True)[0][:, k:k + 1], -inf)
+
+
+def cut_strict(logits, k):
+    """Keeps what is above the k-th: one less."""
+    if k is None or k >= logits.shape[-1] or k == 1:
+        return cut_at(lambda v: v[:, -1:])(logits, k)
+    return logits.masked_fill(logits <= logits.topk(k).values[:, -1:], -inf)
+
+
+def cut_global(logits, k):
+    """The k largest of the whole batch: some texts have none."""
+    if k is None or k >= logits.shape[-1]:
+        return logits
+    return logits.masked_fill(logits < logits.flatten().topk(k).values[-1], -inf)
+
+
+def by_rank(model, ids, n, temperature, top_k, rng):
+    """Draws among the k best and forgets to look up which ids these are."""
+    for _ in range(n):
+        with torch.no_grad():
+            best = model(ids[:, -model.max_len:])[:, -1]
+        if top_k:
+            best = best.topk(min(top_k, best.shape[-1])).values
+        p = (best / max(temperature, 1e-9)).softmax(-1)
+        ids = torch.cat([ids, torch.multinomial(p, 1, generator=rng)], 1)
+    return ids
+
+
+def one_throw(p, rng):
+    """One throw for all texts."""
+    return (p.cumsum(-1) < torch.rand(1, generator=rng)).sum(-1, keepdim=True).clamp(
+        max=p.shape[1] - 1)
+
+
+def half_as_many_throws(p, rng):
+    """Two neighbours share a throw."""
+    throws = torch.rand((len(p) + 1) // 2, 1, generator=rng).repeat_interleave(2, 0)[:len(p)]
+    return (p.cumsum(-1) < throws).sum(-1, keepdim=True).clamp(max=p.shape[1] - 1)
+
+
+def drawn_once(model, ids, n, temperature, top_k, rng):
+    """The first new id, n times."""
+    return torch.cat([ids, draw(model, ids, 1, temperature, top_k, rng)[:, -1:].expand(-1, n)], 1)
+
+
+def same_noise(model, ids, n, temperature, top_k, rng):
+    """rng is set back before each step."""
+    state = rng.get_state()
+    for _ in range(n):
+        rng.set_state(state)
+        ids = draw(model, ids, 1, temperature, top_k, rng)
+    return ids
+
+
+def seeded(model, ids, n, temperature, top_k, rng):
+    return draw(model, ids, n, temperature, top_k, rng.manual_seed(0))
+
+
+def seeded_like_rng(model, ids, n, temperature, top_k, rng):
+    own = torch.Generator().manual_seed(rng.initial_seed())
+    return draw(model, ids, n, temperature, top_k, own)
+
+
+def own_generator(model, ids, n, temperature, top_k, rng):
+    return draw(model, ids, n, temperature, top_k, OWN)
+
+
+def two_sources(model, ids, n, temperature, top_k, rng):
+    """Half of the draws come from a generator of its own."""
+    out = draw(model, ids, n, temperature, top_k, rng)
+    return draw(model, out[:, :-1], 1, temperature, top_k, OWN)
+
+
+def two_branches(model, ids, n, temperature, top_k, rng):
+    """rng is forgotten in the branch with a cut."""
+    return draw(model, ids, n, temperature, top_k, rng if top_k is None else None)
+
+
+def throws_for_nothing(model, ids, n, temperature, top_k, rng):
+    torch.rand(1, generator=rng)
+    return draw(model, ids, n, 0, top_k, rng)
+
+
+def seeds_torch(model, ids, n, temperature, top_k, rng):
+    torch.manual_seed(int(torch.randint(2 ** 31, (1,), generator=rng)))
+    return draw(model, ids, n, temperature, top_k, None)
+
+
+OWN = torch.Generator().manual_seed(2)
+
+
+def feeds_when_greedy(model, ids, n, temperature, top_k, rng):
+    """At temperature 0 new ids are read, otherwise the prompt alone."""
+    if temperature == 0:
+        return draw(model, ids, n, temperature, top_k, rng)
+    return drawn(window=lambda m, ids, T: ids[:, :T][:, -m.max_len:])(
+        model, ids, n, temperature, top_k, rng)
+
+
+def evaluates(model, ids, n, temperature, top_k, rng):
+    model.eval()
+    return draw(model, ids, n, temperature, top_k, rng)
+
+
+def back_to_training(model, ids, n, temperature, top_k, rng):
+    model.eval()
+    out = draw(model, ids, n, temperature, top_k, rng)
+    model.train()
+    return out
+
+
+def writes_into(model, ids, n, temperature, top_k, rng):
+    """Room is made by shifting the prompt itself."""
+    out = draw(model, ids, n, temperature, top_k, rng)
+    ids.copy_(ids.roll(-1, 1))
+    ids[:, -1] = out[:, -1]
+    return out
+
+
+def learns(model, ids, n, temperature, top_k, rng):
+    out = draw(model, ids, n, temperature, top_k, rng)
+    if n == 2:
+        next(model.parameters()).data *= 1.001
+    return out
+
+
+def crop_first(model, ids, n, temperature, top_k, rng):
+    """The prompt is cropped once, before the loop."""
+    short = ids[:, -model.max_len:]
+    out = drawn(window=lambda m, ids, T: ids)(model, short, n, temperature, top_k, rng)
+    return torch.cat([ids, out[:, short.shape[1]:]], 1)
+
+
+# 06.9 -----------------------------------------------------------------------------------------
 def generate(model, ids, n):
     caches, new, kept = [None] * len(model.layers), ids, []
     for _ in range(n):
@@ -963,7 +1197,9 @@ RIGHT = {
     "06.7": {"Adam": train, "SGD": train_sgd, "by hand": train_by_hand, "schedule": train_schedule,
              "two optimisers": train_two_optimisers,
              "small rate": trained(lr=1e-3), "large rate": trained(lr=3e-2)},
-    "06.8": {"list of pairs": generate, "one by one": generate_one_by_one,
+    "06.8": {"multinomial": draw, "scale": draw_on_a_scale, "Gumbel": draw_by_gumbel,
+             "text by text": draw_text_by_text},
+    "06.9": {"list of pairs": generate, "one by one": generate_one_by_one,
              "room": generate_with_room, "row by row": generate_by_row}}
 
 rows = (lambda x: tuple(range(x.dim() - 1)))
@@ -1228,6 +1464,101 @@ WRONG = {
         "measures after": (train_after, "first-loss"),
         "no grad": (torch.no_grad()(train), "crash")},
     "06.8": {
+        "from logits": (drawn(chance=lambda a: a.masked_fill(a == -inf, 0)), "from-logits"),
+        "from positive logits": (drawn(chance=lambda a: a.clamp(min=0)), "from-logits"),
+        "from log-probabilities": (drawn(chance=lambda a: a.log_softmax(-1)), "crash"),
+        "multiplied": (drawn(divide=lambda a, t: a * t), "multiplied"),
+        "divided after the softmax": (drawn(divide=lambda a, t: a.softmax(-1) / t,
+                                            chance=lambda p: p), "no-temperature"),
+        "divided twice": (drawn(divide=lambda a, t: a / t / t), "twice"),
+        "divided by the root": (drawn(divide=lambda a, t: a / t ** 0.5), "frequencies"),
+        "power of probabilities": (drawn(divide=lambda a, t: a.softmax(-1) ** (1 / t),
+                                         chance=lambda p: p), "cold"),
+        "power the wrong way": (drawn(divide=lambda a, t: a.softmax(-1) ** t, chance=lambda p: p),
+                                "multiplied"),
+        "no temperature 0": (drawn(cold=False), "zero"),
+        "temperature 0 is 1": (drawn(cold=False, divide=lambda a, t: a / (t or 1)), "zero"),
+        "naive exp": (drawn(chance=lambda a: a.exp() / a.exp().sum(-1, keepdim=True)), "cold"),
+        "turned sign": (drawn(divide=lambda a, t: torch.where(a == -inf, a, -a / t)), "sign"),
+        "softmax twice": (drawn(chance=lambda a: a.softmax(-1).softmax(-1)), "softmax-twice"),
+        "softmax of chances": (drawn(cut=lambda a, k: cut_at(lambda v: v[:, -1:])(
+            a.softmax(-1), k)), "softmax-twice"),
+        "softmax over texts": (drawn(chance=lambda a: a.softmax(0).nan_to_num()), "axis"),
+        "chances of the first text": (drawn(choose=lambda p, rng: torch.multinomial(
+            p[:1].expand_as(p), 1, generator=rng)), "first-text"),
+        "uniform": (drawn(chance=lambda a: (a > -inf).double()), "uniform"),
+        "greedy": (drawn(choose=lambda p, rng: p.argmax(-1, keepdim=True)), "greedy"),
+        "noise too weak": (drawn(divide=lambda a, t: a / t * 1.5), "frequencies"),
+        "no top_k": (drawn(cut=lambda a, k: a), "no-cut"),
+        "smallest": (drawn(cut=cut_at(lambda v: v[:, -1:], largest=False)), "keeps-smallest"),
+        "zeros": (drawn(cut=cut_at(lambda v: v[:, -1:], 0.0)), "zero-cut"),
+        "cut a little": (drawn(cut=cut_at(lambda v: v[:, -1:], -1.0)), "top-k"),
+        "one more": (drawn(cut=cut_one_more), "k-off"),
+        "one less": (drawn(cut=cut_strict), "k-off"),
+        "cut of the first text": (drawn(cut=cut_at(lambda v: v[0, -1])), "batch-cut"),
+        "cut of the last text": (drawn(cut=cut_at(lambda v: v[-1, -1])), "batch-cut"),
+        "cut of all": (drawn(cut=cut_global), "crash"),
+        "only the best stay": (drawn(cut=cut_at(lambda v: v[:, :1])), "k-off"),
+        "uniform among the best": (lambda m, i, n, t, k, r: drawn(
+            chance=(lambda a: (a > -inf).double()) if k else lambda a: a.softmax(-1))(
+                m, i, n, t, k, r), "uniform"),
+        "places for ids": (by_rank, "rank"),
+        "top_k above V": (drawn(cut=lambda a, k: a if k is None else a.masked_fill(
+            a < a.topk(k).values[:, -1:], -inf)), "top-k-large"),
+        "top_k needed": (drawn(cut=lambda a, k: a.masked_fill(
+            a < a.topk(k).values[:, -1:], -inf)), "crash"),
+        "top_k of 1 means none": (drawn(cut=lambda a, k: cut_at(lambda v: v[:, -1:])(
+            a, None if k == 1 else k)), "top-1"),
+        "first position": (drawn(at=0), "first-row"),
+        "last but one": (drawn(at=-2), "first-row"),
+        "not cropped": (drawn(window=lambda m, ids, T: ids), "not-cropped"),
+        "cropped once": (crop_first, "not-cropped"),
+        "cropped at the start": (drawn(window=lambda m, ids, T: ids[:, :m.max_len]), "wrong-end"),
+        "one too few": (drawn(window=lambda m, ids, T: ids[:, 1 - m.max_len:]), "short"),
+        "one too many": (drawn(window=lambda m, ids, T: ids[:, -m.max_len - 1:]), "not-cropped"),
+        "last id alone": (drawn(window=lambda m, ids, T: ids[:, -1:]), "last-only"),
+        "prompt alone": (drawn(window=lambda m, ids, T: ids[:, :T][:, -m.max_len:]), "not-fed"),
+        "new alone": (drawn(window=lambda m, ids, T: (ids[:, T:] if ids.shape[1] > T else ids)[
+            :, -m.max_len:]), "new-only"),
+        "prompt alone when drawing": (feeds_when_greedy, "not-fed"),
+        "half the window": (drawn(window=lambda m, ids, T: ids[:, -(m.max_len + 1) // 2:]),
+                            "context"),
+        "result cropped": (drawn(join=lambda ids, new: torch.cat([ids, new], 1)[:, -6:]),
+                           "shape"),
+        "result of the window": (lambda m, i, n, t, k, r: draw(m, i, n, t, k, r)[:, -m.max_len:],
+                                 "cropped-result"),
+        "new ids only": (drawn(end=lambda ids, T: ids[:, T:]), "no-prompt-back"),
+        "last id only": (lambda *a: draw(*a)[:, -1:], "no-prompt-back"),
+        "one id too many": (drawn(more=1), "shape"),
+        "one id too few": (drawn(more=-1), "shape"),
+        "in front": (drawn(join=lambda ids, new: torch.cat([new, ids], 1)), "prompt"),
+        "a list": (lambda *a: draw(*a).tolist(), "type"),
+        "floats": (lambda *a: draw(*a).double(), "type"),
+        "first text alone": (lambda m, i, *a: draw(m, i[:1], *a).expand(len(i), -1), "one-draw"),
+        "logits of the first text": (drawn(choose=lambda p, rng: torch.multinomial(
+            p[0], len(p), replacement=True, generator=rng)[:, None]), "first-text"),
+        "one id for all": (drawn(choose=lambda p, rng: torch.multinomial(
+            p[0], 1, generator=rng).expand(len(p), 1)), "one-draw"),
+        "one throw for all": (drawn(choose=one_throw), "one-draw"),
+        "one throw for two": (drawn(choose=half_as_many_throws), "same-rows"),
+        "the same id again": (drawn_once, "not-fed"),
+        "the same throw again": (same_noise, "same-steps"),
+        "torch's own state": (lambda *a: draw(*a[:-1], None), "global-rng"),
+        "torch's own state with top_k": (two_branches, "global-rng"),
+        "greedy that uses rng": (throws_for_nothing, "greedy"),
+        "seeds torch": (seeds_torch, "global-rng"),
+        "seeds rng": (seeded, "reseeded"),
+        "seed of rng": (seeded_like_rng, "rng-unused"),
+        "its own generator": (own_generator, "rng-unused"),
+        "two sources": (two_sources, "random"),
+        "eval and no way back": (evaluates, "mode"),
+        "train in the end": (back_to_training, "mode"),
+        "gradients on": (drawn(grad=True), "graph"),
+        "changes the prompt": (writes_into, "mutates"),
+        "changes the model": (learns, "mutates"),
+        "no loop": (lambda m, i, n, t, k, r: torch.cat([i, m(i).softmax(-1).argmax(-1)], 1),
+                    "shape")},
+    "06.9": {
         **{mistake: (generate_wrong(mistake), mistake) for mistake in c06_cache.MISTAKES},
         "recomputes": (c06_cache.recompute, "recomputes"),
         "recomputes one layer": (recompute_last_layer, "recomputes"),

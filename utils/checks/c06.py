@@ -5,7 +5,14 @@ import math
 import torch
 import torch.nn.functional as F
 
-from . import c06_block, c06_bpe, c06_cache, c06_cross, c06_training  # noqa: F401  the others
+from . import (  # noqa: F401  the others
+    c06_block,
+    c06_bpe,
+    c06_cache,
+    c06_cross,
+    c06_generate,
+    c06_training,
+)
 from .engine import exercise
 
 

@@ -117,7 +117,7 @@ MISTAKES = {                                                # mistake of cached 
     "shared": "all layers share one cache: each needs its own"}
 
 
-@exercise("06.8", hints=(
+@exercise("06.9", hints=(
     "n = 1 needs no cache: does it hold? Then n = 2: the second id is read alone, as (B, 1), and "
     "must see T + 1 keys in each layer. How many does yours see, and at which position is it?",
     "Three things change between the first pass and the others: how many ids go in (T, then 1), "

@@ -120,7 +120,12 @@ def one_optimiser(probe, seen, where):
                "earlier steps")
 
 
-@exercise("06.7", hints=(
+def first_optimiser():
+    """Made once in a process: the first of all imports torch's compiler, which takes seconds."""
+    torch.optim.SGD([torch.zeros(1)])
+
+
+@exercise("06.7", before=first_optimiser, hints=(
     "Print the norm of a weight's gradient for the first ten steps. If it grows while the loss "
     "does not, each step adds to the last one's gradient. Then print one weight before and after.",
     "The optimiser is made once, before the loop, from all parameters. A step has five parts: "

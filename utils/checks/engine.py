@@ -28,6 +28,7 @@ class Exercise:
     hints: tuple
     trial: object                                       # trial(*answers, probe)
     answers: int
+    before: object = None                               # before(), when the clock does not run yet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,14 +88,17 @@ def boxed(title, body, border):
             f"<b>{html.escape(title)}</b>: {body}</div>")
 
 
-def exercise(id, hints):
-    """Register a check: a function of the answers and a Probe, with three hints."""
+def exercise(id, hints, before=None):
+    """Register a check: a function of the answers and a Probe, with three hints.
+
+    before: called without arguments ahead of each check, where its time is not the student's.
+    """
     if len(hints) != 3:
         raise ValueError(f"exercise {id} has {len(hints)} hints: it needs 3")
 
     def register(trial):
         answers = len(inspect.signature(trial).parameters) - 1
-        EXERCISES[id] = Exercise(id, trial.__name__, tuple(hints), trial, answers)
+        EXERCISES[id] = Exercise(id, trial.__name__, tuple(hints), trial, answers, before)
         return trial
     return register
 
@@ -131,6 +135,8 @@ def check(id, *answers):
         name = getattr(stubs[0], "__name__", "the answer")
         return verdict(task, False, "todo", f"nothing written yet in {name}: replace the `...` and "
                        "run the cell again")
+    if task.before:
+        task.before()
     state, found, printed, line = sandbox.run(functools.partial(examine, task, answers))
     if state == "slow" or state == "stuck":
         message = f"stopped after {sandbox.LIMIT:g} s" + (f" in {line}" if line else "") + (
