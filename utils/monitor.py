@@ -12,12 +12,13 @@ SECONDS = 0.4           # between two drawings
 class Monitor(Watcher):
     """Give it to fit(watch=...) in a notebook: it shows itself at the first step.
 
-    steps: of the recipe. baseline: {name: nats per token} drawn as level lines. The buttons act
-    while the cell runs, since JupyterLab 4.4 and ipykernel 7 take them on a thread of their own.
+    steps: of the recipe. baseline: {name: nats per token} drawn as level lines. height: of the
+    figure, in pixels. The buttons act while the cell runs: JupyterLab from 4.4 and ipykernel 7.0
+    to 7.3 take them on a thread of their own.
     """
 
-    def __init__(self, steps, baseline=None):
-        self.steps, self.baseline = steps, baseline or {}
+    def __init__(self, steps, baseline=None, height=250):
+        self.steps, self.baseline, self.height = steps, baseline or {}, height
         self.rows, self.text = [], ""
         self.paused = self.stopped = False
         self._box = self._handle = None
@@ -65,7 +66,8 @@ class Monitor(Watcher):
                                [r["val"] for r in seen], 1, "lines+markers"))
         for i, (name, level) in enumerate(self.baseline.items()):
             data.append(_curve(name, [0, self.steps], [level, level], 2 + i, "lines"))
-        shape = layout(self.title(seen), "step", "loss (nats per token)", 250, showlegend=True)
+        shape = layout(self.title(seen), "step", "loss (nats per token)", self.height,
+                       showlegend=True)
         shape["xaxis"] = axis("step", range=[0, self.steps])
         return Figure(data, shape, self.describe())
 
@@ -98,8 +100,8 @@ class Monitor(Watcher):
         self._plot.show(self.figure())
         self._words.value = f'<p role="status">{html.escape(self.describe())}</p>'
         if self.text:
-            self._sample.value = ('<pre style="line-height: 1.3" aria-label="a sample of the '
-                                  f'model">{html.escape(self.text)}</pre>')
+            line = " / ".join(self.text.splitlines())
+            self._sample.value = f"<p>It writes: <code>{html.escape(line)}</code></p>"
 
     def _toggle(self, _):
         self.paused = not self.paused

@@ -7,7 +7,7 @@ from ..data import rebuilt_tiny_shakespeare
 from ..show import COLOURS, Figure, axis, layout, numbers, style
 from .base import Explorer, slider, text
 
-HIGH = 280                                              # pixels
+HIGH = 230                                              # pixels
 MOST = 800                                              # merges
 READ, HELD = 50_000, 20_000                             # letters to learn from, to measure on
 ROW, ROWS = 44, 3                                       # bytes in a row of boxes, rows drawn

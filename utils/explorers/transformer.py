@@ -59,8 +59,8 @@ class BlockDissection(Explorer):
                  "line": {"color": COLOURS[0], "width": 2}}
         low, high = float(reach.min().log10()), float(reach.max().log10())
         shape = layout(f"The gradient {self.verdict(result)}",
-                       "block (1 reads the embedding, the last one feeds the head)",
-                       "norm of d loss / d input", 250)
+                       "block, from the embedding to the head",
+                       "norm of the gradient", 205)
         shape["margin"] |= {"t": 34, "b": 44}
         shape["xaxis"]["range"] = [0.5, len(reach) + 0.5]
         shape["yaxis"] |= {"type": "log", "exponentformat": "power", "nticks": 7,
