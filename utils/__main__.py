@@ -8,8 +8,10 @@ USAGE = """Commands of the course, from its folder:
   python3 -m utils slides 05              open lecture 05 as slides
   python3 -m utils build                  execute solutions, make exercises from them
   python3 -m utils deck                   which deck item is taught and exercised where
+  python3 -m utils bench [--repeats N]    measure the code against its peers, or only
+                                          train, generate, bpe or gpu where named
 """
-COMMANDS = ("lab", "test", "data", "slides", "build", "deck")
+COMMANDS = ("lab", "test", "data", "slides", "build", "deck", "bench")
 
 
 def main(words):

@@ -72,6 +72,11 @@ def _deck(words):
     return deck.main()
 
 
+def _bench(words):
+    from . import bench
+    return bench.main(words)
+
+
 def _test(words):
     """pytest over everything, or over what the words say, with the notebooks' settings."""
     if environment.browser() is None:

@@ -115,8 +115,8 @@ def peer_library(name):
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise Missing(f"it compares with {name}, which is not installed; get it by `{sys.executable}"
-                      f" -m pip install {name}`.") from None
+        raise Missing(f"it compares with {name}, which is not installed; get it by "
+                      f"`{sys.executable} -m pip install {name}`.") from None
 
 
 def heading():
