@@ -6,7 +6,7 @@ import torch
 from .. import machine
 from ..batches import held_out
 from ..train import Setup, flops_per_token, read
-from ..training import fit
+from ..training import Watcher, fit
 from .engine import Missing, Row
 
 REPEATS = 1
@@ -19,10 +19,8 @@ PEAK_TFLOPS = {"H100": 989, "H200": 989, "A100": 312}
 GOAL_NATS, PEER_SECONDS = 1.47, 180
 
 
-class UntilGood:
+class UntilGood(Watcher):
     """Watches a run and ends it when the validation loss is good enough."""
-
-    paused = stopped = False
 
     def __call__(self, row, text=None):
         self.stopped = row.get("val") is not None and row["val"] <= GOAL_NATS
