@@ -346,3 +346,15 @@ def test_the_buttons_of_a_monitor_pause_and_stop():
     monitor._stop.click()
     run.join(20)
     assert logs[0].ended == "stopped" and len(logs[0].rows) < 5000
+
+
+def test_the_shipped_model_is_what_its_notes_say():
+    from utils import data
+    model, notes = checkpoints.load_model(data.char_gpt_file())
+    vocabulary = Characters(notes["symbols"])
+    text = data.rebuilt_tiny_shakespeare()
+    assert vocabulary.symbols == sorted(set(text))
+    ids = torch.tensor(vocabulary.encode(text[-60_000:]))       # of the tenth that was held out
+    assert abs(held_out(model, ids, model.config.max_len) - float(notes["val"])) < 0.1
+    assert notes["made_by"].endswith("utils/recipes/char_gpt.toml")
+    assert data.char_gpt_file().stat().st_size < 8e6

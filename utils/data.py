@@ -9,10 +9,10 @@ from . import corpora, store
 from .installer import Progress
 from .store import DataError, Source
 
-__all__ = ["SOURCES", "DataError", "WordVectors", "load_analogies", "load_factbook", "load_glove",
-           "load_hapt", "load_shakespeare", "load_similarities", "load_snippets", "load_speech",
-           "load_vec300", "load_wikipedia", "minilm_files", "rebuilt_tiny_shakespeare",
-           "smollm2_gguf", "whisper_files"]
+__all__ = ["SOURCES", "DataError", "WordVectors", "char_gpt_file", "load_analogies",
+           "load_factbook", "load_glove", "load_hapt", "load_shakespeare", "load_similarities",
+           "load_snippets", "load_speech", "load_vec300", "load_wikipedia", "minilm_files",
+           "rebuilt_tiny_shakespeare", "smollm2_gguf", "whisper_files"]
 
 # name, kind, file or pip name, version, size in bytes, sha256, licence, citation, loader, members
 _TABLE = (
@@ -28,6 +28,9 @@ _TABLE = (
     ("speech", "shipped", "speech_small.npz", "1", 1739057,
      "c2c6d2fce5550c8e52f6effe7e8cd5848e2ac694d0f6b0251f0a82539fa32061", "as the course",
      "this course, 600 digits and 6 sentences spoken by eSpeak NG", "load_speech"),
+    ("char_gpt", "shipped", "char_gpt.safetensors", "1", 3692968,
+     "20de6b503de14ff27248879d6e2770134f214237b92f7c54464b24e4b1ffb0d8", "as the course",
+     "this course, python3 -m utils.train utils/recipes/char_gpt.toml", "char_gpt_file"),
     ("wikipedia", "gensim", "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2",
      "2016", 1695871, "a53f4648dec40467ebdcbc7a1307eddb51fe6e28e9309f6ebde81ba0d04bea2d",
      "CC BY-SA 3.0", "Wikipedia contributors 2016, an extract of gensim's test data",
@@ -230,6 +233,15 @@ def load_snippets():
     58 % are fresh. Split by film, or a classifier learns the film instead of the judgement.
     """
     return corpora.snippets(SOURCES["snippets"])
+
+
+def char_gpt_file():
+    """Path of the course's character model, trained on tiny Shakespeare as its recipe says.
+
+    utils.checkpoints.load_model gives the model and its notes: val (nats per character), symbols
+    (its vocabulary, for Characters) and made_by (the command that makes it again).
+    """
+    return store.paths(SOURCES["char_gpt"])["char_gpt.safetensors"]
 
 
 def smollm2_gguf():
