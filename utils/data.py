@@ -30,7 +30,7 @@ _TABLE = (
      "this course, 600 digits and 6 sentences spoken by eSpeak NG", "load_speech"),
     ("char_gpt", "shipped", "char_gpt.safetensors", "1", 3692968,
      "20de6b503de14ff27248879d6e2770134f214237b92f7c54464b24e4b1ffb0d8", "as the course",
-     "this course, python3 -m utils.train utils/recipes/char_gpt.toml", "char_gpt_file"),
+     "this course, trained on Shakespeare by utils/recipes/char_gpt.toml", "char_gpt_file"),
     ("wikipedia", "gensim", "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2",
      "2016", 1695871, "a53f4648dec40467ebdcbc7a1307eddb51fe6e28e9309f6ebde81ba0d04bea2d",
      "CC BY-SA 3.0", "Wikipedia contributors 2016, an extract of gensim's test data",
