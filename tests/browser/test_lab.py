@@ -13,6 +13,10 @@ SAYS = ".course-explorer [role=status]"
 KINDS = f"() => {CELLS}.map(c => c.model.getMetadata('slideshow')?.slide_type)"
 EXPLORERS = (f"() => {CELLS}.map((c, i) => /^from utils.explorers/m.test("
              "c.model.sharedModel.source) ? i : -1).filter(i => i >= 0)")
+# No arrow up from here: the first of a list, the end of a slider.
+AT_TOP = """e => e.tagName === 'SELECT' ? e.selectedIndex === 0
+  : e.hasAttribute('aria-valuemax')
+    && Number(e.getAttribute('aria-valuenow')) >= Number(e.getAttribute('aria-valuemax'))"""
 ANSWER = f"""body => {{
   const cell = {CELLS}.find(c => c.model.sharedModel.source.includes('check("00.1"'));
   const model = cell.model.sharedModel;
@@ -89,8 +93,7 @@ def test_each_explorer_moves_by_keyboard(lecture):
             page.keyboard.type("cat")
             page.keyboard.press("Enter")
         else:
-            first = control.evaluate("e => e.tagName === 'SELECT' && !e.selectedIndex")
-            page.keyboard.press("ArrowDown" if first else "ArrowUp")
+            page.keyboard.press("ArrowDown" if control.evaluate(AT_TOP) else "ArrowUp")
         page.wait_for_function(
             "([e, was]) => e.querySelector('[role=status]').innerText !== was"
             " && Number(e.querySelector('[data-drawn]').dataset.drawn) > 1",
