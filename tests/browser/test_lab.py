@@ -223,7 +223,7 @@ def test_a_training_is_paused_and_stopped_by_keyboard_while_its_cell_runs(lab):
             page.keyboard.press("Enter")
             says.get_by_text(then).wait_for()
         page.get_by_role("button", name="Stop and keep").focus()
-        page.keyboard.press("Space")
+        page.keyboard.press("Enter")
         page.get_by_text("it stopped early: True").wait_for()
         says.get_by_text("Stopped: step").wait_for()
         assert page.locator(".course-monitor [data-drawn]").get_attribute("aria-label")
