@@ -158,6 +158,14 @@ def heat(matrix, title, rows=None, columns=None, x="", y="", digits=2, alt=None,
     return Figure([trace], with_axes(shape, axes), words)
 
 
+def notice(title, words, height=300):
+    """A figure that only says words: what stands where nothing can be drawn."""
+    shape = layout(title, height=height)
+    shape["xaxis"]["visible"] = shape["yaxis"]["visible"] = False
+    return Figure([{"type": "scatter", "x": [0], "y": [0], "mode": "text", "text": [words]}],
+                  shape, "")
+
+
 def points(groups, x, y, title, labels=None, alt=None, height=300, **axes):
     """Points in a plane or in space, in groups told apart by colour and symbol.
 

@@ -4,7 +4,7 @@ import html
 
 from ..bpe import BPE, split, train
 from ..data import rebuilt_tiny_shakespeare
-from ..show import COLOURS, Figure, axis, layout, numbers, style
+from ..show import COLOURS, Figure, axis, layout, notice, numbers, style
 from .base import Explorer, slider, text
 
 HIGH = 230                                              # pixels
@@ -66,11 +66,7 @@ class Merges(Explorer):
 
     def figure(self, result):
         if result["trouble"]:
-            note = {"type": "scatter", "x": [0], "y": [0], "mode": "text",
-                    "text": [result["trouble"]]}
-            shape = layout("Nothing to cut", height=HIGH)
-            shape["xaxis"]["visible"] = shape["yaxis"]["visible"] = False
-            return Figure([note], shape, "")
+            return notice("Nothing to cut", result["trouble"], HIGH)
         boxes = placed(result["tokens"])
         tokens = [html.escape(shown(token)) for token, _, _ in boxes]
         fill = ["#ffffff" if i % 2 else "#cfe3f1" for i in range(len(boxes))]

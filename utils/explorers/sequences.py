@@ -3,7 +3,7 @@ import functools
 
 from ..data import rebuilt_tiny_shakespeare
 from ..sequences import LETTERS, NGram, fold, follow, prices, ranks, replay
-from ..show import COLOURS, Figure, bars, layout, lines, numbers
+from ..show import COLOURS, bars, lines, notice, numbers
 from .base import Explorer, choice, slider, text
 
 HIGH = 220                                              # pixels: two rows of controls go above
@@ -129,11 +129,7 @@ class AutomatonAndStack(Explorer):
 
     def figure(self, result):
         if result["trouble"]:
-            note = {"type": "scatter", "x": [0], "y": [0], "mode": "text",
-                    "text": [result["trouble"]]}
-            shape = layout("Nothing to read", height=HIGH)
-            shape["xaxis"]["visible"] = shape["yaxis"]["visible"] = False
-            return Figure([note], shape, "")
+            return notice("Nothing to read", result["trouble"], HIGH)
         at, signs = result["at"], result["all"]
         depth = {"stack": heights(result["stack"][:at + 1]),
                  "automaton": heights(result["automaton"][:at + 1])}
