@@ -103,6 +103,23 @@ def test_an_interrupt_saves_before_it_ends(tmp_path):
     assert train(tmp_path)[1].column("loss") == train()[1].column("loss")
 
 
+def test_an_interrupt_between_two_optimizers_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    """At step 8 AdamW has moved its weights and Muon not: that state belongs to no step."""
+    step, calls = Muon.step, []
+
+    def interrupted(self):
+        calls.append(1)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return step(self)
+    monkeypatch.setattr(Muon, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, muon_lr=0.02)
+    monkeypatch.setattr(Muon, "step", step)
+    assert json.loads((tmp_path / "state.json").read_text())["step"] == 6
+    assert train(tmp_path, muon_lr=0.02)[1].column("loss") == train(muon_lr=0.02)[1].column("loss")
+
+
 KILLED = """
 import sys, time, torch
 sys.path.insert(0, {tests!r})

@@ -83,6 +83,7 @@ class Run:
         self.folder = Path(folder) if folder else None
         self.inner = model.to(place)
         self.step, self.seconds, self.first_loss, self.recent = 0, 0.0, None, []
+        self.torn = False
         self.number = precision(place, recipe.precision)
         self.model = world.wrap(self.inner, place)
         compiled = recipe.compile if recipe.compile is not None else \
@@ -114,9 +115,11 @@ class Run:
             self.inner.parameters(), self.recipe.clip or math.inf)
         total, norm = float(total), float(checkpoints.whole(norm))
         self.must_be_sound(total, norm)
+        self.torn = True                                # some weights moved, others not yet
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
+        self.torn = False
         took = time.perf_counter() - started
         self.seconds += took
         return {"step": self.step, "loss": total,
@@ -215,8 +218,12 @@ class Run:
         return state["rows"]
 
     def save(self, log, ended):
-        """Keep model, optimizers and log; every process must call this."""
-        if self.folder is None:
+        """Keep model, optimizers and log; every process must call this.
+
+        Interrupted in the middle of an update there is nothing whole to keep: the last checkpoint
+        stays.
+        """
+        if self.folder is None or self.torn:
             return
         tensors = {f"model.{n}": t for n, t in checkpoints.weights(self.inner).items()} \
             | checkpoints.moments(self.optimizers, self.inner)
