@@ -1,8 +1,6 @@
 """Right and wrong answers to the exercises of lecture 09."""
-import copy
 import json
 import math
-import struct
 from pathlib import Path
 
 import torch
@@ -272,6 +270,12 @@ def unmerge_from_flag(s):
 def merge_with_graph(s):
     if not s.merged:
         s.base.weight += s.scale * s.B @ s.A
+        s.merged = True
+
+
+def merge_adds_with_graph(s):
+    if not s.merged:
+        s.base.weight.add_(s.scale * s.B @ s.A)
         s.merged = True
 
 
@@ -836,7 +840,7 @@ def pack_by_means(w, bits):
     U, S, V = torch.linalg.svd(w, full_matrices=False)
     for r in (0, 1, 2, 3):
         A, B = S[:r, None].sqrt() * V[:r], U[:, :r] * S[:r].sqrt()
-        rest = (w - B @ A).reshape(-1, 32)
+        rest = (w - B @ A).reshape(-1, 96 if r else 32)
         s = rest.abs().amax(1, keepdim=True)
         levels, x = torch.linspace(-1, 1, 16), rest / s
         for _ in range(10):
@@ -901,7 +905,7 @@ WRONG = {
         "scaled twice": (scaled(lambda a, r: (a / r) ** 2), "scale-twice"),
         "subtracts": (scaled(lambda a, r: -a / r), "sign"),
         "base alone": (layer(lambda s, x: s.base(x) + 0 * (x @ s.A.T @ s.B.T)), "no-adapter"),
-        "base without a graph": (layer(lambda s, x: s.base(x)), "detached"),
+        "base without a graph": (layer(lambda s, x: s.base(x)), "no-adapter"),
         "adapter alone": (layer(lambda s, x: s.alpha / s.r * (x @ s.A.T @ s.B.T)), "identity"),
         "all scaled": (layer(lambda s, x: s.alpha / s.r * (s.base(x) + x @ s.A.T @ s.B.T)),
                        "identity"),
@@ -941,7 +945,7 @@ WRONG = {
         "dropout": (WithDropout, "value"),
         "default dtype": (InDefaultDtype, "dtype"),
         "a new base": (NewBase, "base"),
-        "only (B, d)": (OnlyBatches, "identity"),
+        "only (B, d)": (OnlyBatches, "crash"),
         "no module": (Plain, "type"),
         "a module": (LoRALinear(nn.Linear(5, 7), 2, 2), "type"),
         "a function": (lambda base, r, alpha: base, "attributes"),
@@ -957,7 +961,8 @@ WRONG = {
         "twice the update": (merging(merge=adds_by(lambda s: 2 * s)), "weight"),
         "forgets the flag": (merging(merge=adds_by(lambda s: s, False)), "twice"),
         "flag alone": (merging(merge=merge_only_flag), "unmerged"),
-        "with graph": (merging(merge=merge_with_graph), "graph"),
+        "assigns with graph": (merging(merge=merge_with_graph), "crash"),
+        "adds with graph": (merging(merge=merge_adds_with_graph), "graph"),
         "a new parameter": (merging(merge=merge_new_parameter), "unfrozen"),
         "a buffer": (merging(merge=merge_makes_buffer), "not-parameter"),
         "replaces": (merging(merge=merge_replaces), "replaced"),
@@ -1040,7 +1045,7 @@ WRONG = {
         "wraps anew": (inject_again, "wraps-again"),
         "wraps the bases": (inject_bases, "substring"),
         "replaces a block": (injected(lambda p, m, names: p.count(".") == 1,
-                                      lambda m, r: nn.Identity()), "substring")},
+                                      lambda m, r: nn.Identity()), "gone")},
     "09.4": {
         "bytes": (counted(unit=1), "bytes"),
         "GiB": (counted(unit=2 ** 30), "gib"),
@@ -1151,12 +1156,12 @@ WRONG = {
         "rows": (lambda d, r: float(d[r:].square().sum()), "corner"),
         "columns": (lambda d, r: float(d[:, r:].square().sum()), "corner"),
         "strongest rows": (lambda d, r: float(d.square().sum(1).sort(descending=True)[0][r:].sum()),
-                           "value"),
+                           "corner"),
         "strongest entries": (lambda d, r: float(d.flatten().square().sort()[0][:-r or None].sum()),
                               "value"),
         "absolute": (lambda d, r: float((d - rebuilt(d, r)).abs().sum()), "not-squared"),
         "everything": (lambda d, r: float(d.square().sum()), "everything"),
-        "nothing": (lambda d, r: 0.0, "value"),
+        "nothing": (lambda d, r: 0.0, "one-late"),
         "search": (floor_by_search, "value"),
         "eigenvalues": (lambda d, r: float(torch.linalg.eigvals(d).abs().sort(descending=True)[0][
             r:].square().sum()) if d.shape[0] == d.shape[1] else rank_floor(d, r), "eigenvalues"),
@@ -1183,8 +1188,8 @@ WRONG = {
         "json": (saves(write=as_json), "format"),
         "cut off": (saves(write=cut_off), "format"),
         "long header": (saves(write=with_a_long_header), "size"),
-        "in half": (saves(change=lambda t: t.half()), "loaded"),
-        "in single": (saves(change=lambda t: t.float()), "loaded"),
+        "in half": (saves(change=lambda t: t.half()), "rounded"),
+        "in single": (saves(change=lambda t: t.float()), "rounded"),
         "name of its own": (saves(place=lambda path: f"{path}.safetensors"), "no-file"),
         "without ending": (saves(place=lambda path: Path(path).with_suffix("")), "no-file"),
         "no file": (saves(write=lambda t, path: None), "no-file"),
@@ -1226,7 +1231,7 @@ WRONG = {
         "no A and B": (packed(blocks=(16, 32, 64), ranks=(0,)), "directions"),
         "after rounding": (packed(mode="after"), "directions"),
         "one direction": (packed(ranks=(0, 1)), "directions"),
-        "one block for all": (packed(blocks=(1920,), ranks=(0, 1, 2)), "worse"),
+        "one block for all": (packed(blocks=(384,), ranks=(0, 1, 2)), "worse"),
         "over budget": (packed(limit=lambda bits: 99), "budget"),
         "blocks of one": (packed(blocks=(1,), limit=lambda bits: 99), "budget"),
         "256 levels": (packed(lambda: torch.linspace(-1, 1, 256), limit=lambda bits: 99), "budget"),
