@@ -163,6 +163,25 @@ class OnlyBatches(LoRALinear):
         return self.base(x) + self.alpha / self.r * (self.B @ (self.A @ x.T)).T
 
 
+class OnlyInTraining(LoRALinear):
+    def forward(self, x):
+        return super().forward(x) if self.training else self.base(x)
+
+
+class IsALinear(nn.Linear):
+    """The weight is there twice: as its own and in base."""
+
+    def __init__(self, base, r, alpha):
+        super().__init__(base.in_features, base.out_features, base.bias is not None)
+        self.requires_grad_(False)
+        self.base, self.scale = base.requires_grad_(False), alpha / r
+        self.A = nn.Parameter(torch.randn(r, base.in_features).to(base.weight))
+        self.B = nn.Parameter(torch.zeros(base.out_features, r).to(base.weight))
+
+    def forward(self, x):
+        return self.base(x) + self.scale * (x @ self.A.T @ self.B.T)
+
+
 class Plain:
     def __init__(self, base, r, alpha):
         self.base = base
@@ -361,6 +380,29 @@ def merge_makes_buffer(s):
         s.merged = True
 
 
+def unmerge_and_freeze(s):
+    MergingLoRA.unmerge(s)
+    s.A.requires_grad_(False)
+
+
+def merge_refuses(s):
+    if s.merged:
+        raise RuntimeError("merged already")
+    MergingLoRA.merge(s)
+
+
+def merge_first_rank(s):
+    if not s.merged:
+        s.base.weight.data += s.scale * torch.outer(s.B.data[:, 0], s.A.data[0])
+        s.merged = True
+
+
+def merge_with_bias(s):
+    if not s.merged and s.base.bias is not None:
+        s.base.bias.data += 1
+    MergingLoRA.merge(s)
+
+
 # 09.3 -----------------------------------------------------------------------------------------
 def inject(model, names, r):
     for p in model.parameters():
@@ -482,12 +524,24 @@ def random_start(m, r):
     return made
 
 
+def one_for_all(model, names, r):
+    """All layers of equal size get the same A and B."""
+    count, first = inject(model, names, r), {}
+    for m in list(model.modules()):
+        if isinstance(m, LoRALinear):
+            other = first.setdefault((m.A.shape, m.B.shape), m)
+            m.A, m.B = other.A, other.B
+    return count
+
+
+def freeze_linear_only(model):
+    for m in model.modules():
+        if isinstance(m, nn.Linear):
+            m.requires_grad_(False)
+
+
 def freeze_all(model):
     model.requires_grad_(False)
-
-
-def only_wrapped_frozen(model):
-    pass
 
 
 # 09.4 -----------------------------------------------------------------------------------------
@@ -745,6 +799,13 @@ def load_as_buffers(model, path):
             p.requires_grad_(False)
 
 
+def load_new_parameters(model, path):
+    load_adapter(model, path)
+    for m in model.modules():
+        if hasattr(m, "A"):
+            m.A, m.B = nn.Parameter(m.A.data), nn.Parameter(m.B.data)
+
+
 def load_single(model, path):
     load_adapter(model, path)
     for name, p in model.named_parameters():
@@ -875,6 +936,19 @@ def all_values(w, bits):
     return kept, codes.view(-1, 8), s, w.new_zeros(0, w.shape[1]), w.new_zeros(len(w), 0)
 
 
+class Counted(torch.Tensor):
+    """Says that it holds nothing."""
+
+    def numel(self):
+        return 0
+
+
+def pack_in_disguise(w, bits):
+    n = w.numel() // 8
+    return (torch.zeros(1), torch.zeros(n, 8, dtype=torch.int64), torch.ones(n, 1).as_subclass(
+        Counted), w.clone().as_subclass(Counted), torch.eye(len(w)).as_subclass(Counted))
+
+
 def pack_in_place(w, bits):
     parts = packed()[1](w, bits)
     w.zero_()
@@ -946,6 +1020,15 @@ WRONG = {
         "default dtype": (InDefaultDtype, "dtype"),
         "a new base": (NewBase, "base"),
         "only (B, d)": (OnlyBatches, "crash"),
+        "rounded scale": (scaled(lambda a, r: round(a / r, 2)), "value"),
+        "d_in for r": (layer(lambda s, x: s.base(x) + s.alpha / s.A.shape[1] * (
+            x @ s.A.T @ s.B.T)), "value"),
+        "x detached": (layer(lambda s, x: s.base(x.detach()) + s.alpha / s.r * (
+            x @ s.A.T @ s.B.T)), "gradient"),
+        "only in training": (OnlyInTraining, "mode"),
+        "weight twice": (IsALinear, "size"),
+        "flattens": (layer(lambda s, x: LoRALinear.forward(s, x.reshape(-1, x.shape[-1]))),
+                     "shape"),
         "no module": (Plain, "type"),
         "a module": (LoRALinear(nn.Linear(5, 7), 2, 2), "type"),
         "a function": (lambda base, r, alpha: base, "attributes"),
@@ -984,6 +1067,10 @@ WRONG = {
         "A and B exchanged": (merging(merge=lambda s: s.base.weight.data.add_(s.A @ s.B)), "crash"),
         "detached": (merging(forward=lambda s, x: s.base(x) if s.merged else s.base(x) + s.scale * (
             x @ s.A.T @ s.B.T).detach()), "detached"),
+        "freezes A": (merging(unmerge=unmerge_and_freeze), "untrained"),
+        "refuses": (merging(merge=merge_refuses), "crash"),
+        "first direction": (merging(merge=merge_first_rank), "weight"),
+        "bias too": (merging(merge=merge_with_bias), "merged-value"),
         "no method": (type("MergingLoRA", (nn.Module,), {"__init__": MergingLoRA.__init__,
                                                         "forward": MergingLoRA.forward}), "crash"),
         "a layer": (MergingLoRA(nn.Linear(2, 2), torch.ones(1, 2), torch.ones(2, 1), 1), "type"),
@@ -1029,6 +1116,10 @@ WRONG = {
         "frozen afterwards": (injected(freeze=lambda model: None, after=freeze_all), "untrained"),
         "head not frozen": (injected(after=lambda model: model.head.requires_grad_()),
                             "not-frozen"),
+        "others not frozen": (injected(freeze=freeze_linear_only), "not-frozen"),
+        "one adapter for all": (one_for_all, "shared"),
+        "q and v always": (lambda model, names, r: inject(model, ("q", "v"), r), "substring"),
+        "a tensor": (lambda model, names, r: torch.tensor(inject(model, names, r)), "type"),
         "alpha is r": (injected(wrap=lambda m, r: LoRALinear(m, r, r)), "alpha-other"),
         "alpha is 16": (injected(wrap=lambda m, r: LoRALinear(m, r, 16)), "alpha-other"),
         "alpha is 2": (injected(wrap=lambda m, r: LoRALinear(m, r, 2)), "alpha-other"),
@@ -1086,6 +1177,12 @@ WRONG = {
         "more keys": (counted(end=lambda out: out | {"activations": 0}), "keys"),
         "a number": (lambda *a: memory_gb(*a)["total"], "type"),
         "strings": (counted(end=lambda out: {k: f"{v:.2f}" for k, v in out.items()}), "type"),
+        "in float32": (counted(end=lambda out: {k: float(torch.tensor(v, dtype=torch.float32))
+                                                for k, v in out.items()}), "weights"),
+        "None without adapter": (counted(end=lambda out: out | {"adapter": out["adapter"] or None}),
+                                 "type"),
+        "no master for an adapter": (counted(lambda N, n, w, g, m, a: (
+            N * w, 4 * n, (n or N) * g, 0 if n else N * m, (n or N) * a)), "master"),
         "no default": (lambda N, weights, grads, master, adam, adapter: memory_gb(
             N, weights, grads, master, adam, adapter), "crash"),
         "only with an adapter": (lambda N, w, g, m, a, n=0: memory_gb(N, w, g, m, a, n) if n else
@@ -1134,6 +1231,13 @@ WRONG = {
         "a dict": (lambda w, bits, block: dict(zip("qs", quantize(w, bits, block))), "type"),
         "q alone": (lambda w, bits, block: quantize(w, bits, block)[0], "type"),
         "unsigned bytes": (rounded(kind=torch.uint8), "unsigned"),
+        "minus both": (lambda w, bits, block: tuple(-t for t in quantize(w, bits, block)), "scale"),
+        "s in half": (lambda w, bits, block: (quantize(w, bits, block)[0], quantize(
+            w, bits, block)[1].half()), "scale"),
+        "truth values": (lambda w, bits, block: (quantize(w, bits, block)[0].bool(), quantize(
+            w, bits, block)[1]), "rounding"),
+        "arrays": (lambda w, bits, block: (quantize(w, bits, block)[0].numpy(), quantize(
+            w, bits, block)[1]), "type"),
         "changes w": (quantize_in_place, "mutates")},
     "09.6": {
         "kept": (floor_of(lambda S, r: float(S[:r].square().sum())), "kept"),
@@ -1165,6 +1269,11 @@ WRONG = {
         "search": (floor_by_search, "value"),
         "eigenvalues": (lambda d, r: float(torch.linalg.eigvals(d).abs().sort(descending=True)[0][
             r:].square().sum()) if d.shape[0] == d.shape[1] else rank_floor(d, r), "eigenvalues"),
+        "at least rank 1": (lambda d, r: rank_floor(d, max(r, 1)), "one-late"),
+        "whole numbers": (lambda d, r: int(rank_floor(d, r)), "value"),
+        "first rows as a basis": (lambda d, r: float((d - d @ torch.linalg.pinv(d[:r]) @ d[
+            :r]).square().sum()), "value"),
+        "means taken off": (lambda d, r: rank_floor(d - d.mean(0), r), "value"),
         "threshold": (floor_with_threshold, "small"),
         "single": (lambda d, r: rank_floor(d.float(), r), "value"),
         "rounded": (lambda d, r: round(rank_floor(d, r), 2), "value"),
@@ -1208,6 +1317,7 @@ WRONG = {
         "loads only B": (loads(load_half(".B")), "half-loaded"),
         "adds": (loads(load_and_add), "loaded"),
         "frozen": (loads(load_as_buffers), "untrained"),
+        "new parameters": (loads(load_new_parameters), "new-parameter"),
         "loads in single": (loads(load_single), "dtype"),
         "changes the base": (loads(load_with_noise), "base-changed"),
         "removes the file": (loads(load_and_remove), "file"),
@@ -1248,5 +1358,9 @@ WRONG = {
         "no B": (packed(end=lambda p: (*p[:4], None)), "type"),
         "flat s": (packed(end=lambda p: (p[0], p[1], p[2][:, 0], *p[3:])), "shape"),
         "flat codes": (packed(end=lambda p: (p[0], p[1].flatten(), *p[2:])), "shape"),
+        "no codes": (packed(end=lambda p: (p[0], p[1][:0], *p[2:])), "shape"),
+        "complex": (packed(end=lambda p: (*p[:2], p[2].to(torch.complex128), *p[3:])), "type"),
+        "sparse": (packed(end=lambda p: (*p[:3], p[3].to_sparse(), p[4])), "type"),
+        "in disguise": ((c09_rank.nf4_levels, pack_in_disguise), "type"),
         "nan": (packed(end=lambda p: (*p[:2], p[2] * math.nan, *p[3:])), "broken"),
         "changes w": ((c09_rank.nf4_levels, pack_in_place), "mutates")}}

@@ -105,6 +105,9 @@ def lora_linear(answer, probe):
     count = sum(p.numel() for p in made.parameters() if p.requires_grad)
     probe.true(count == r * (d_in + d_out), "count", f"{where}: r (d_in + d_out) = 36 numbers are "
                f"trained, came {count}")
+    size = sum(p.numel() for p in made.parameters()) - count
+    probe.true(size == sum(p.numel() for p in base.parameters()), "size", f"{where}: besides A and "
+               f"B the layer holds {size} numbers, the base has 42: is its weight there twice?")
     x = probe.normal(4, d_in)
     out = probe.call(made, x)
     probe.equal(out, base(x), "identity", f"{where}: a new layer must give what its base gives")
@@ -137,6 +140,8 @@ def trained(answer, probe):
                     known=wrong_outputs(base, A, B, alpha, r, x, where))
         probe.true(torch.equal(out, probe.call(made, x)), "random", f"{where}: twice the same x, "
                    "two results: no dropout here")
+        probe.true(torch.equal(out, probe.call(made.eval(), x)), "mode", f"{where}: after eval() "
+                   "the output is another: the adapter counts in training and in use")
         want = F.linear(x, base.weight.detach(), base.bias) + alpha / r * (x @ A.T @ B.T)
         probe.gradients(out, want, {"A": A, "B": B, "x": x})
         made.base.weight.data.zero_()
@@ -239,6 +244,8 @@ def cycle(answer, probe, base, r, scale, shape):
     act(probe, first, "unmerge")
     probe.equal(first.base.weight.detach(), W, "unmerge-first", f"{where}: unmerge() of a layer "
                 "that was never merged must change nothing; base.weight")
+    probe.true(layer.A.requires_grad and layer.B.requires_grad, "untrained", f"{where}, after "
+               "unmerge(): A and B do not require a gradient any more")
     probe.gradients(probe.call(layer, x), base(x) + scale * (x @ layer.A.T @ layer.B.T),
                     {"A": layer.A, "B": layer.B})
     for p in (layer.A, layer.B):                            # trained on, merged again

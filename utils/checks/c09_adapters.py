@@ -136,6 +136,9 @@ def one_model(answer, probe, names, r):
         probe.true(tuple(layer.A.shape) == shapes[0] and tuple(layer.B.shape) == shapes[1], "rank",
                    f"{where}: A and B of {n} must be {shapes[0]} and {shapes[1]}, came "
                    f"{tuple(layer.A.shape)} and {tuple(layer.B.shape)}")
+    held = {id(p) for n in wanted for p in (now[n].A, now[n].B)}
+    probe.true(len(held) == 2 * len(wanted), "shared", f"{where}: {len(wanted)} layers share "
+               f"{len(held)} matrices A and B: each needs its own two")
     numbers = sum(now[n].A.numel() + now[n].B.numel() for n in wanted)
     known = {"count-numbers": (numbers, f"{where}: this counts numbers that are trained: how many "
                                "layers were wrapped?"),

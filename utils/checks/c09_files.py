@@ -94,8 +94,12 @@ def round_trip(save, load, probe, folder):
     probe.true(len(data) < 0.01 * size, "size", f"{where}: the file has {len(data)} bytes, and the "
                f"model {size}: below 1 % is asked for")
     target, _ = adapted(bare.twin(), probe, ("q", "v"), 2)
-    old = target.twin()
+    old, before = target.twin(), dict(target.named_parameters())
     ask(probe, load, target, path)
+    new = [n for n, p in target.named_parameters() if before.get(n) is not p]
+    probe.true(not new, "new-parameter", f"loaded into a model: {', '.join(new[:2])} is a new "
+               "object, and an optimiser made before still holds the old one: copy into the "
+               "parameter that is there")
     try_loaded(probe, target, model, ids, want, old)
     probe.true(path.is_file() and path.read_bytes() == data, "file", "load_adapter changes the "
                "file")

@@ -5,6 +5,7 @@ from .engine import exercise
 from .probe import number, numbers
 
 PARTS = ("weights", "adapter", "grads", "master", "adam")
+LLAMA = 6_738_415_616                                     # parameters of LLaMA 7B
 
 
 def memory(N, weights, grads, master, adam, adapter=0):
@@ -61,9 +62,9 @@ def wrong_memories(args, name, right, where):
     "bytes: weights for each of N; 4 for each of the adapter; grads, master, adam for each "
     "trained\ntotal: the sum of the five; all over a billion"))
 def memory_gb(answer, probe):
-    for args in ((1e9, 4, 0, 0, 0), (6.74e9, 4, 0, 0, 0), (6.74e9, 2, 0, 0, 0),
-                 (6.74e9, 0.5, 0, 0, 0), (1e9, 2, 3, 5, 9), (6.74e9, 2, 2, 4, 8),
-                 (1e9, 2, 3, 5, 9, 2e8), (6.74e9, 0.5, 4, 0, 8, 4e7), (135e6, 4, 4, 0, 8, 460800),
+    for args in ((1e9, 4, 0, 0, 0), (LLAMA, 4, 0, 0, 0), (LLAMA, 2, 0, 0, 0),
+                 (LLAMA, 0.5, 0, 0, 0), (1e9, 2, 3, 5, 9), (LLAMA, 2, 2, 4, 8),
+                 (1e9, 2, 3, 5, 9, 2e8), (LLAMA, 0.5, 4, 0, 8, 4e7), (135e6, 4, 4, 0, 8, 460800),
                  (7e9, 1, 2, 4, 8, 7e9), (10 ** 9, 2, 4, 0, 8, 1)):
         args = tuple(int(v) if v == int(v) else v for v in args)
         names = ("N", "weights", "grads", "master", "adam", "adapter")

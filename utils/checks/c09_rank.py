@@ -186,12 +186,15 @@ def pack(nf4, answer, probe):
                    f"{len(out)}")
         for part, t in zip(("levels", "codes", "s", "A", "B"), out):
             probe.type(t, torch.Tensor, f"{part} is a tensor")
+            probe.true(type(t) in (torch.Tensor, torch.nn.Parameter) and t.layout == torch.strided
+                       and not t.is_complex(), "type", f"{where}: {part} is a plain tensor of real "
+                       f"numbers, came {type(t).__name__}, {t.layout}, {t.dtype}")
         levels, codes, s, A, B = out
         probe.true(levels.dim() == 1 and len(levels) > 0, "shape", f"{where}: levels is a row of "
                    f"numbers, came {shown(levels)}")
         probe.true(codes.dim() == 2 and codes.numel() == n, "shape", f"{where}: codes has a row "
                    f"for each block, {n} in all, came {shown(codes)}")
-        probe.true(not codes.is_floating_point() and not codes.is_complex(), "type", f"{where}: "
+        probe.true(not codes.is_floating_point(), "type", f"{where}: "
                    "codes are whole numbers of an integer type")
         probe.true(0 <= int(codes.min()) and int(codes.max()) < len(levels), "codes", f"{where}: a "
                    f"code says which level, 0 to {len(levels) - 1}, came {int(codes.min())} to "
