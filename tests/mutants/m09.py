@@ -1273,7 +1273,7 @@ WRONG = {
         "whole numbers": (lambda d, r: int(rank_floor(d, r)), "value"),
         "first rows as a basis": (lambda d, r: float((d - d @ torch.linalg.pinv(d[:r]) @ d[
             :r]).square().sum()), "value"),
-        "means taken off": (lambda d, r: rank_floor(d - d.mean(0), r), "value"),
+        "means taken off": (lambda d, r: rank_floor(d - d.mean(0), r), "one-late"),
         "threshold": (floor_with_threshold, "small"),
         "single": (lambda d, r: rank_floor(d.float(), r), "value"),
         "rounded": (lambda d, r: round(rank_floor(d, r), 2), "value"),

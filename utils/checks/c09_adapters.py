@@ -118,7 +118,7 @@ def one_model(answer, probe, names, r):
         kind = type(parts[n]).__name__
         probe.true(last(n) not in names, "not-linear", f"{where}: {n} is wrapped, and it is a "
                    f"{kind}: only nn.Linear has a matrix that LoRA changes")
-    probe.true(not extra, "substring", f"{where}: {', '.join(extra[:3])} is wrapped too. Compare "
+    probe.true(not extra, "substring", f"{where}: wrapped too: {', '.join(extra[:3])}. Compare "
                "the last part of the name as a whole, neither a part of it nor the whole path")
     missed = [n for n in wanted if n not in changed]
     probe.true(not missed, "missed", f"{where}: {', '.join(missed[:3])} is not wrapped. "
