@@ -1280,6 +1280,7 @@ WRONG = {
         "values": (lambda d, r: torch.linalg.svdvals(d)[r:].square(), "type"),
         "the matrix": (lambda d, r: d - rebuilt(d, r), "type"),
         "text": (lambda d, r: f"{rank_floor(d, r):.3f}", "type"),
+        "complex": (lambda d, r: torch.tensor(rank_floor(d, r) + 0j), "type"),
         "nan": (lambda d, r: math.nan, "nan"),
         "changes delta": (lambda d, r: float(d.sub_(rebuilt(d, r)).square().sum()), "mutates"),
         "r from 1": (lambda d, r: rank_floor(d, r) if r else 1 / 0, "crash")},
