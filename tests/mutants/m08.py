@@ -192,6 +192,13 @@ def ppo_like_policy_gradient(lp, lp_old, adv, eps):
     return value.detach() + push - push.detach()
 
 
+def ppo_dual(lp, lp_old, adv, eps):
+    """Dual clip: the loss of a bad sample ends at three times its advantage."""
+    ratio = (lp - lp_old).exp()
+    value = torch.minimum(ratio * adv, ratio.clamp(1 - eps, 1 + eps) * adv)
+    return -torch.where(adv < 0, torch.maximum(value, 3 * adv), value).mean()
+
+
 def standard(A):
     return A if len(A) < 2 else (A - A.mean()) / (A.std() + 1e-8)
 
@@ -278,6 +285,13 @@ def okapi_seen_only(query, docs):
     df = {w: sum(w in d for d in docs) for d in docs for w in d}
     return sum((okapi(idf=lambda N, n: 1.0)([w], docs) * math.log(1 + (N - df[w] + .5) / (
         df[w] + .5)) for w in query), torch.zeros(N))
+
+
+def okapi_unique(query, docs):
+    """Equal documents are counted once."""
+    once = list(dict.fromkeys(map(tuple, docs)))
+    out = okapi()(query, once)
+    return torch.stack([out[once.index(tuple(doc))] for doc in docs])
 
 
 def okapi_floor(query, docs):
@@ -522,6 +536,24 @@ def few_steps(pairs, V):
     return r
 
 
+def elo(pairs, V):
+    """One pass over the comparisons, in their order."""
+    r = torch.zeros(V, dtype=torch.float64)
+    for a, b in pairs.tolist():
+        step = 0.1 * torch.sigmoid(r[b] - r[a])
+        r[a], r[b] = r[a] + step, r[b] - step
+    return r
+
+
+def pulled(pairs, V):
+    """Fitted with a weight decay on the rewards."""
+    wins, r = equal.counted(pairs, V), torch.zeros(V, dtype=torch.float64)
+    for _ in range(2000):
+        g = wins * torch.sigmoid(r[None, :] - r[:, None])
+        r = r + 0.002 * (g.sum(1) - g.sum(0) - 4 * r)
+    return r
+
+
 def linear(ref, reward):
     up = reward - reward.min()
     return lambda x: ref * (1 + x * up) / (1 + x * (ref * up).sum())
@@ -701,6 +733,7 @@ WRONG = {
         "detached": (lambda *a: ppo()(*a).detach(), "detached"),
         "no way back": (ppo_two_sided, "no-way-back"),
         "still moves": (ppo_still_moves, "still-moves"),
+        "bad ones held back": (ppo_dual, "corner"),
         "plain policy gradient": (ppo_like_policy_gradient, "no-way-back"),
         "quotient": (ppo(ratio=lambda a, b: a.exp() / b.exp()), "overflow"),
         "a float": (lambda *a: ppo()(*a).item(), "type"),
@@ -789,6 +822,7 @@ WRONG = {
         "part of words": (okapi(holds=lambda w, d: " ".join(d).count(w)), "part-of-word"),
         "lower case": (lambda q, docs: okapi()([w.lower() for w in q], [
             [w.lower() for w in d] for d in docs]), "case"),
+        "twins are one": (okapi_unique, "twins"),
         "fails for the unseen": (okapi_seen_only, "crash"),
         "divides by n": (okapi(idf=lambda N, n: math.log(1 + (N - n) / n) if n else 1 / 0),
                          "other-idf"),
@@ -828,6 +862,7 @@ WRONG = {
         "drops the worst": (rag_drops_worst, "stops"),
         "repeats": (rag(new=lambda i, t, k: True), "repeated"),
         "neighbours only": (rag(new=lambda i, t, k: i != (k or [[0]])[-1][0]), "repeated"),
+        "no text twice": (rag(new=lambda i, t, k: t not in [u for _, u in k]), "value"),
         "no two of one length": (rag(new=lambda i, t, k: len(t) not in [len(u) for _, u in k]),
                                  "value"),
         "cut": (rag_cut, "cut"),
@@ -895,12 +930,18 @@ WRONG = {
         "PPO without ref": (by_parts(s=lambda ref, w, p, k: lambda x: equal.tilted(
             torch.full_like(ref, 1 / len(ref)), w, x)), "no-ref"),
         "PPO a mixture": (by_parts(s=lambda ref, w, p, k: mixed(ref, w)), "mixture"),
+        "PPO by rank": (by_parts(s=lambda ref, w, p, k: lambda x: equal.tilted(
+            ref, w.argsort().argsort().double(), x)), "ppo"),
+        "PPO by a tilt of best-of-n": (by_parts(s=lambda ref, w, p, k: lambda x: equal.best_of(
+            equal.tilted(ref, w, x / 2), w, 1 + x / 2)), "ppo"),
         "PPO without exp": (by_parts(s=lambda ref, w, p, k: linear(ref, w)), "not-exp"),
         "DPO swapped": (lambda ref, w, p, kl: at_kl(ref, w, p.flip(1), kl), "swapped"),
         "DPO by wins": (lambda *a: at_kl(*a, r=win_rates), "win-rate"),
+        "DPO by Elo": (lambda *a: at_kl(*a, r=elo), "dpo"),
+        "DPO with a prior": (lambda *a: at_kl(*a, r=pulled), "dpo"),
         "DPO without ref": (by_parts(t=lambda ref, w, p, k: lambda x: equal.tilted(
             torch.full_like(ref, 1 / len(ref)), equal.fitted(p, len(ref)), x)), "no-ref"),
-        "DPO stopped early": (stopped_early, "win-rate"),
+        "DPO stopped early": (stopped_early, "dpo"),
         "DPO hardly trained": (lambda *a: at_kl(*a, r=few_steps), "dpo"),
         "each kind of pair once": (lambda ref, w, p, kl: at_kl(ref, w, torch.cat([
             p.unique(dim=0), p[:5]]), kl), "dpo"),
