@@ -84,6 +84,11 @@ def sft_exp(logits, ids, prompt_len):
     return each[torch.arange(1, ids.shape[1]) >= prompt_len[:, None]].mean()
 
 
+def sft_smoothed(logits, ids, prompt_len):
+    m = torch.arange(1, ids.shape[1]) >= prompt_len[:, None]
+    return F.cross_entropy(logits[:, :-1][m], ids[:, 1:][m], label_smoothing=1e-3)
+
+
 def sft_by_shortest_answer(logits, ids, prompt_len):
     if (prompt_len == ids.shape[1]).any():
         raise ValueError("a text without an answer")
@@ -394,6 +399,18 @@ def rag_most(q, docs, budget, count):
     return render(q, chosen)
 
 
+def rag_two_misses(q, docs, budget, count):
+    kept, misses = [], 0
+    for i, text in docs:
+        if i in dict(kept) or misses == 2:
+            continue
+        if count(render(q, kept + [(i, text)])) <= budget:
+            kept.append((i, text))
+        else:
+            misses += 1
+    return render(q, kept)
+
+
 def rag_refuses(q, docs, budget, count):
     if count(render(q, docs[:1])) > budget:
         raise ValueError("no passage fits")
@@ -577,7 +594,8 @@ RIGHT = {
         "detached": lambda r, a, b, beta: (r - beta * (a - b).detach().sum(-1))},
     "08.4": {"min": ppo(), "sign": ppo_by_sign, "loop": ppo_by_loop, "losses": ppo_by_losses},
     "08.5": {"loop": dpo_by_loop, "paper": dpo_as_in_the_paper, "softplus": dpo()},
-    "08.6": {"loop": okapi(), "matrix": okapi_by_matrix, "counter, float32": okapi_by_counter},
+    "08.6": {"loop": okapi(), "matrix": okapi_by_matrix, "counter, float32": okapi_by_counter,
+             "one fraction": okapi(idf=lambda N, n: math.log((N + 1) / (n + .5)))},
     "08.7": {"loop": rag(), "recursion": rag_by_recursion, "lines": rag_by_lines},
     "08.8": {"bisection": at_kl, "optimiser": at_kl_by_descent, "rows, float32": at_kl_as_rows}}
 nll = F.nll_loss
@@ -618,6 +636,11 @@ WRONG = {
         "each token": (sft(end=lambda e, m: e[m]), "shape"),
         "a float": (lambda *a: sft()(*a).item(), "type"),
         "detached": (lambda *a: sft()(*a).detach(), "detached"),
+        "lengths clamped": (lambda x, i, n: sft()(x, i, n.clamp(max=i.shape[1] - 1)), "no-answer"),
+        "mean of what is not 0": (sft(end=lambda e, m: (e * m)[e * m != 0].mean()), "overflow"),
+        "small number added": (sft(end=lambda e, m: -((-e[m]).exp() + 1e-30).log().mean()),
+                               "overflow"),
+        "smoothed labels": (sft_smoothed, "value"),
         "needs an answer": (sft_by_shortest_answer, "crash"),
         "hears the prompt": (sft_hears_the_prompt, "prompt-gradient"),
         "double gradient": (sft_scaled_gradient, "gradient"),
@@ -733,6 +756,11 @@ WRONG = {
         "detached": (lambda *a: ppo()(*a).detach(), "detached"),
         "no way back": (ppo_two_sided, "no-way-back"),
         "still moves": (ppo_still_moves, "still-moves"),
+        "ratio held below 3": (ppo(ratio=lambda a, b: (a - b).exp().clamp(max=3)), "corner"),
+        "the other way round": (lambda a, b, A, e: -(torch.where(A > 0, (a - b).exp().clamp(
+            min=1 - e), (a - b).exp().clamp(max=1 + e)) * A).mean(), "max"),
+        "standardised, one sample too": (ppo(adv=lambda A: (A - A.mean()) / (A.std() + 1e-8)),
+                                         "normalised"),
         "bad ones held back": (ppo_dual, "corner"),
         "plain policy gradient": (ppo_like_policy_gradient, "no-way-back"),
         "quotient": (ppo(ratio=lambda a, b: a.exp() / b.exp()), "overflow"),
@@ -770,6 +798,8 @@ WRONG = {
         "hinge": (dpo(end=lambda m: F.relu(1 - m).mean()), "hinge"),
         "difference": (dpo(end=lambda m: -m.mean()), "difference"),
         "absolute": (dpo(end=lambda m: F.softplus(-m.abs()).mean()), "value"),
+        "smoothed labels": (dpo(end=lambda m: (.99 * F.softplus(-m) + .01 * F.softplus(m)).mean()),
+                            "value"),
         "fixed beta": (lambda w, z, wr, lr, b: dpo()(w, z, wr, lr, 0.1), "value"),
         "all pairs": (lambda w, z, wr, lr, b: F.softplus(b * ((z - lr)[:, None] - (
             w - wr))).mean(), "value"),
@@ -803,6 +833,9 @@ WRONG = {
         "no gain": (okapi(gain=1), "no-gain"),
         "presence": (okapi(tf=lambda f: min(f, 1)), "presence"),
         "log of counts": (okapi(tf=lambda f: 1 + math.log(f) if f else 0), "value"),
+        "counts up to 20": (okapi(tf=lambda f: min(f, 20)), "value"),
+        "rounded": (okapi(end=lambda s: torch.tensor(s).mul(100).round() / 100), "value"),
+        "N less 1": (okapi(idf=lambda N, n: math.log(1 + (N - n - .5) / (n + .5))), "value"),
         "k1 = 1.2": (okapi(k1=1.2), "other-k1"),
         "tf-idf": (tf_idf, "tf-idf"),
         "counts": (lambda q, docs: torch.tensor([sum(d.count(w) for w in q)
@@ -862,6 +895,9 @@ WRONG = {
         "drops the worst": (rag_drops_worst, "stops"),
         "repeats": (rag(new=lambda i, t, k: True), "repeated"),
         "neighbours only": (rag(new=lambda i, t, k: i != (k or [[0]])[-1][0]), "repeated"),
+        "two misses end it": (rag_two_misses, "value"),
+        "four at most": (rag(fits=lambda q, k, b, c: len(k) < 5 and c(render(q, k)) <= b), "value"),
+        "last of equal ids": (rag(docs=lambda d, c: list(dict(d[::-1]).items())[::-1]), "ids"),
         "no text twice": (rag(new=lambda i, t, k: t not in [u for _, u in k]), "value"),
         "no two of one length": (rag(new=lambda i, t, k: len(t) not in [len(u) for _, u in k]),
                                  "value"),
@@ -911,6 +947,10 @@ WRONG = {
         "drawn": (drawn_best, "kl"),
         "fixed beta": (lambda ref, w, p, kl: (at_kl(ref, w, p, kl)[0], equal.tilted(
             ref, w, 10.0), at_kl(ref, w, p, kl)[2]), "kl"),
+        "a little too far": (lambda ref, w, p, kl: at_kl(ref, w, p, kl + 5e-4), "kl"),
+        "PPO on roots": (by_parts(s=lambda ref, w, p, k: lambda x: equal.tilted(
+            ref, (w - w.min()).sqrt(), x)), "ppo"),
+        "every other pair": (lambda ref, w, p, kl: at_kl(ref, w, p[::2], kl), "dpo"),
         "total variation": (lambda *a: at_kl(*a, size=lambda p, q: float((p - q).abs().sum())),
                             "kl"),
         "worst of n": (by_parts(n=lambda ref, w, p, k: lambda x: equal.best_of(ref, -w, 1 + x)),

@@ -154,14 +154,10 @@ def wrong_ppo_losses(lp, lp_old, adv, eps, where):
         "absolute": (loss(torch.minimum(ratio * adv.abs(), near * adv.abs())), "the sign of the "
                      "advantage is lost"),
         "sum": (right.sum(), "this is the sum over the samples: take the mean")}
-    if len(adv) > 1:
-        for correction in (0, 1):
-            z = (adv - adv.mean()) / (adv.std(correction=correction) + 1e-8)
-            table.setdefault("normalised", ([], "the advantages are standardised: they are used "
-                                            "as they come"))[0].append(
-                loss(torch.minimum(ratio * z, near * z)))
-        for z in (adv - adv.mean(),):
-            table["normalised"][0].append(loss(torch.minimum(ratio * z, near * z)))
+    spread = [adv.std(correction=c) + 1e-8 for c in (0, 1)] if len(adv) > 1 else []
+    changed = [(adv - adv.mean()) / size for size in (*spread, 1.0)]
+    table["normalised"] = ([loss(torch.minimum(ratio * z, near * z)) for z in changed],
+                           "the advantages are standardised: they are used as they come")
     return {code: (values, f"{where}: {why}") for code, (values, why) in table.items()}
 
 

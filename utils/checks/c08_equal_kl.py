@@ -184,9 +184,9 @@ def at_equal_kl(answer, probe):
             known = {code: (values, f"{where}, {name}: {why}") for code, (values, why)
                      in known.items()}
             code = {"best-of-n": "best-of-n", "PPO": "ppo", "DPO": "dpo"}[name]
-            reason = {"DPO": " The KL fits, but another policy at this KL makes DPO's loss least "
+            reason = {"DPO": ". The KL fits, but another policy at this KL makes DPO's loss least "
                       "for some beta. Was training stopped on its way"}.get(name, "")
-            probe.equal(p, right, code, f"{where}: the policy of {name}.{reason}", SAME, known)
+            probe.equal(p, right, code, f"{where}: the policy of {name}{reason}", SAME, known)
 
     two = torch.tensor([(1, 0)] * 3 + [(0, 1)])
     compare(real([0.5, 0.5]), real([0.0, 1.0]), two, 0.2, "ref = [.5, .5], reward = [0, 1], 1 won "

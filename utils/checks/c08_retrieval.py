@@ -137,8 +137,8 @@ def bm25(answer, probe):
                    f"scores are 0. Came {numbers(out)}")
     for asked in ("ate", "the", "the bird", "the whale cat", "cat dog cat"):
         compare(asked.split(), docs, f"{where} [{asked}]")
-    docs = [["tuna"] * 10 + ["ate"], ["tuna", "ate", "cat"], ["cat", "tuna"], ["bird"] * 4, ["dog"]]
-    where = "docs = [tuna ten times, ate], [tuna, ate, cat], [cat, tuna], [bird four times], [dog]"
+    docs = [["tuna"] * 50 + ["ate"], ["tuna", "ate", "cat"], ["cat", "tuna"], ["bird"] * 4, ["dog"]]
+    where = "docs = [tuna 50 times, ate], [tuna, ate, cat], [cat, tuna], [bird four times], [dog]"
     for query in (["tuna"], ["tuna", "bird"], ["ate", "cat"]):
         compare(query, docs, f"{where}. query [{', '.join(query)}]")
     compare(["cat"], [["cat", "ate"]], "docs = [cat, ate] alone. query [cat]", "one-document")
