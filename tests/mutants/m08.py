@@ -759,8 +759,8 @@ WRONG = {
         "ratio held below 3": (ppo(ratio=lambda a, b: (a - b).exp().clamp(max=3)), "corner"),
         "the other way round": (lambda a, b, A, e: -(torch.where(A > 0, (a - b).exp().clamp(
             min=1 - e), (a - b).exp().clamp(max=1 + e)) * A).mean(), "max"),
-        "standardised, one sample too": (ppo(adv=lambda A: (A - A.mean()) / (A.std() + 1e-8)),
-                                         "normalised"),
+        "standardised, one sample too": (ppo(adv=lambda A: (A - A.mean()) / (
+            A.std(correction=0) + 1e-8)), "normalised"),
         "bad ones held back": (ppo_dual, "corner"),
         "plain policy gradient": (ppo_like_policy_gradient, "no-way-back"),
         "quotient": (ppo(ratio=lambda a, b: a.exp() / b.exp()), "overflow"),
