@@ -84,6 +84,11 @@ def sft_exp(logits, ids, prompt_len):
     return each[torch.arange(1, ids.shape[1]) >= prompt_len[:, None]].mean()
 
 
+def sft_smoothed(logits, ids, prompt_len):
+    m = torch.arange(1, ids.shape[1]) >= prompt_len[:, None]
+    return F.cross_entropy(logits[:, :-1][m], ids[:, 1:][m], label_smoothing=1e-3)
+
+
 def sft_by_shortest_answer(logits, ids, prompt_len):
     if (prompt_len == ids.shape[1]).any():
         raise ValueError("a text without an answer")
@@ -192,6 +197,13 @@ def ppo_like_policy_gradient(lp, lp_old, adv, eps):
     return value.detach() + push - push.detach()
 
 
+def ppo_dual(lp, lp_old, adv, eps):
+    """Dual clip: the loss of a bad sample ends at three times its advantage."""
+    ratio = (lp - lp_old).exp()
+    value = torch.minimum(ratio * adv, ratio.clamp(1 - eps, 1 + eps) * adv)
+    return -torch.where(adv < 0, torch.maximum(value, 3 * adv), value).mean()
+
+
 def standard(A):
     return A if len(A) < 2 else (A - A.mean()) / (A.std() + 1e-8)
 
@@ -278,6 +290,13 @@ def okapi_seen_only(query, docs):
     df = {w: sum(w in d for d in docs) for d in docs for w in d}
     return sum((okapi(idf=lambda N, n: 1.0)([w], docs) * math.log(1 + (N - df[w] + .5) / (
         df[w] + .5)) for w in query), torch.zeros(N))
+
+
+def okapi_unique(query, docs):
+    """Equal documents are counted once."""
+    once = list(dict.fromkeys(map(tuple, docs)))
+    out = okapi()(query, once)
+    return torch.stack([out[once.index(tuple(doc))] for doc in docs])
 
 
 def okapi_floor(query, docs):
@@ -378,6 +397,18 @@ def rag_most(q, docs, budget, count):
         trial = [e for e in once if e in chosen or e == d]
         chosen = trial if count(render(q, trial)) <= budget else chosen
     return render(q, chosen)
+
+
+def rag_two_misses(q, docs, budget, count):
+    kept, misses = [], 0
+    for i, text in docs:
+        if i in dict(kept) or misses == 2:
+            continue
+        if count(render(q, kept + [(i, text)])) <= budget:
+            kept.append((i, text))
+        else:
+            misses += 1
+    return render(q, kept)
 
 
 def rag_refuses(q, docs, budget, count):
@@ -522,6 +553,24 @@ def few_steps(pairs, V):
     return r
 
 
+def elo(pairs, V):
+    """One pass over the comparisons, in their order."""
+    r = torch.zeros(V, dtype=torch.float64)
+    for a, b in pairs.tolist():
+        step = 0.1 * torch.sigmoid(r[b] - r[a])
+        r[a], r[b] = r[a] + step, r[b] - step
+    return r
+
+
+def pulled(pairs, V):
+    """Fitted with a weight decay on the rewards."""
+    wins, r = equal.counted(pairs, V), torch.zeros(V, dtype=torch.float64)
+    for _ in range(2000):
+        g = wins * torch.sigmoid(r[None, :] - r[:, None])
+        r = r + 0.002 * (g.sum(1) - g.sum(0) - 4 * r)
+    return r
+
+
 def linear(ref, reward):
     up = reward - reward.min()
     return lambda x: ref * (1 + x * up) / (1 + x * (ref * up).sum())
@@ -545,7 +594,8 @@ RIGHT = {
         "detached": lambda r, a, b, beta: (r - beta * (a - b).detach().sum(-1))},
     "08.4": {"min": ppo(), "sign": ppo_by_sign, "loop": ppo_by_loop, "losses": ppo_by_losses},
     "08.5": {"loop": dpo_by_loop, "paper": dpo_as_in_the_paper, "softplus": dpo()},
-    "08.6": {"loop": okapi(), "matrix": okapi_by_matrix, "counter, float32": okapi_by_counter},
+    "08.6": {"loop": okapi(), "matrix": okapi_by_matrix, "counter, float32": okapi_by_counter,
+             "one fraction": okapi(idf=lambda N, n: math.log((N + 1) / (n + .5)))},
     "08.7": {"loop": rag(), "recursion": rag_by_recursion, "lines": rag_by_lines},
     "08.8": {"bisection": at_kl, "optimiser": at_kl_by_descent, "rows, float32": at_kl_as_rows}}
 nll = F.nll_loss
@@ -586,6 +636,11 @@ WRONG = {
         "each token": (sft(end=lambda e, m: e[m]), "shape"),
         "a float": (lambda *a: sft()(*a).item(), "type"),
         "detached": (lambda *a: sft()(*a).detach(), "detached"),
+        "lengths clamped": (lambda x, i, n: sft()(x, i, n.clamp(max=i.shape[1] - 1)), "no-answer"),
+        "mean of what is not 0": (sft(end=lambda e, m: (e * m)[e * m != 0].mean()), "overflow"),
+        "small number added": (sft(end=lambda e, m: -((-e[m]).exp() + 1e-30).log().mean()),
+                               "overflow"),
+        "smoothed labels": (sft_smoothed, "value"),
         "needs an answer": (sft_by_shortest_answer, "crash"),
         "hears the prompt": (sft_hears_the_prompt, "prompt-gradient"),
         "double gradient": (sft_scaled_gradient, "gradient"),
@@ -701,6 +756,12 @@ WRONG = {
         "detached": (lambda *a: ppo()(*a).detach(), "detached"),
         "no way back": (ppo_two_sided, "no-way-back"),
         "still moves": (ppo_still_moves, "still-moves"),
+        "ratio held below 3": (ppo(ratio=lambda a, b: (a - b).exp().clamp(max=3)), "corner"),
+        "the other way round": (lambda a, b, A, e: -(torch.where(A > 0, (a - b).exp().clamp(
+            min=1 - e), (a - b).exp().clamp(max=1 + e)) * A).mean(), "max"),
+        "standardised, one sample too": (ppo(adv=lambda A: (A - A.mean()) / (
+            A.std(correction=0) + 1e-8)), "normalised"),
+        "bad ones held back": (ppo_dual, "corner"),
         "plain policy gradient": (ppo_like_policy_gradient, "no-way-back"),
         "quotient": (ppo(ratio=lambda a, b: a.exp() / b.exp()), "overflow"),
         "a float": (lambda *a: ppo()(*a).item(), "type"),
@@ -737,6 +798,8 @@ WRONG = {
         "hinge": (dpo(end=lambda m: F.relu(1 - m).mean()), "hinge"),
         "difference": (dpo(end=lambda m: -m.mean()), "difference"),
         "absolute": (dpo(end=lambda m: F.softplus(-m.abs()).mean()), "value"),
+        "smoothed labels": (dpo(end=lambda m: (.99 * F.softplus(-m) + .01 * F.softplus(m)).mean()),
+                            "value"),
         "fixed beta": (lambda w, z, wr, lr, b: dpo()(w, z, wr, lr, 0.1), "value"),
         "all pairs": (lambda w, z, wr, lr, b: F.softplus(b * ((z - lr)[:, None] - (
             w - wr))).mean(), "value"),
@@ -770,6 +833,9 @@ WRONG = {
         "no gain": (okapi(gain=1), "no-gain"),
         "presence": (okapi(tf=lambda f: min(f, 1)), "presence"),
         "log of counts": (okapi(tf=lambda f: 1 + math.log(f) if f else 0), "value"),
+        "counts up to 20": (okapi(tf=lambda f: min(f, 20)), "value"),
+        "rounded": (okapi(end=lambda s: torch.tensor(s).mul(100).round() / 100), "value"),
+        "N less 1": (okapi(idf=lambda N, n: math.log(1 + (N - n - .5) / (n + .5))), "value"),
         "k1 = 1.2": (okapi(k1=1.2), "other-k1"),
         "tf-idf": (tf_idf, "tf-idf"),
         "counts": (lambda q, docs: torch.tensor([sum(d.count(w) for w in q)
@@ -789,6 +855,7 @@ WRONG = {
         "part of words": (okapi(holds=lambda w, d: " ".join(d).count(w)), "part-of-word"),
         "lower case": (lambda q, docs: okapi()([w.lower() for w in q], [
             [w.lower() for w in d] for d in docs]), "case"),
+        "twins are one": (okapi_unique, "twins"),
         "fails for the unseen": (okapi_seen_only, "crash"),
         "divides by n": (okapi(idf=lambda N, n: math.log(1 + (N - n) / n) if n else 1 / 0),
                          "other-idf"),
@@ -828,6 +895,10 @@ WRONG = {
         "drops the worst": (rag_drops_worst, "stops"),
         "repeats": (rag(new=lambda i, t, k: True), "repeated"),
         "neighbours only": (rag(new=lambda i, t, k: i != (k or [[0]])[-1][0]), "repeated"),
+        "two misses end it": (rag_two_misses, "value"),
+        "four at most": (rag(fits=lambda q, k, b, c: len(k) < 5 and c(render(q, k)) <= b), "value"),
+        "last of equal ids": (rag(docs=lambda d, c: list(dict(d[::-1]).items())[::-1]), "ids"),
+        "no text twice": (rag(new=lambda i, t, k: t not in [u for _, u in k]), "value"),
         "no two of one length": (rag(new=lambda i, t, k: len(t) not in [len(u) for _, u in k]),
                                  "value"),
         "cut": (rag_cut, "cut"),
@@ -876,6 +947,10 @@ WRONG = {
         "drawn": (drawn_best, "kl"),
         "fixed beta": (lambda ref, w, p, kl: (at_kl(ref, w, p, kl)[0], equal.tilted(
             ref, w, 10.0), at_kl(ref, w, p, kl)[2]), "kl"),
+        "a little too far": (lambda ref, w, p, kl: at_kl(ref, w, p, kl + 5e-4), "kl"),
+        "PPO on roots": (by_parts(s=lambda ref, w, p, k: lambda x: equal.tilted(
+            ref, (w - w.min()).sqrt(), x)), "ppo"),
+        "every other pair": (lambda ref, w, p, kl: at_kl(ref, w, p[::2], kl), "dpo"),
         "total variation": (lambda *a: at_kl(*a, size=lambda p, q: float((p - q).abs().sum())),
                             "kl"),
         "worst of n": (by_parts(n=lambda ref, w, p, k: lambda x: equal.best_of(ref, -w, 1 + x)),
@@ -895,12 +970,18 @@ WRONG = {
         "PPO without ref": (by_parts(s=lambda ref, w, p, k: lambda x: equal.tilted(
             torch.full_like(ref, 1 / len(ref)), w, x)), "no-ref"),
         "PPO a mixture": (by_parts(s=lambda ref, w, p, k: mixed(ref, w)), "mixture"),
+        "PPO by rank": (by_parts(s=lambda ref, w, p, k: lambda x: equal.tilted(
+            ref, w.argsort().argsort().double(), x)), "ppo"),
+        "PPO by a tilt of best-of-n": (by_parts(s=lambda ref, w, p, k: lambda x: equal.best_of(
+            equal.tilted(ref, w, x / 2), w, 1 + x / 2)), "ppo"),
         "PPO without exp": (by_parts(s=lambda ref, w, p, k: linear(ref, w)), "not-exp"),
         "DPO swapped": (lambda ref, w, p, kl: at_kl(ref, w, p.flip(1), kl), "swapped"),
         "DPO by wins": (lambda *a: at_kl(*a, r=win_rates), "win-rate"),
+        "DPO by Elo": (lambda *a: at_kl(*a, r=elo), "dpo"),
+        "DPO with a prior": (lambda *a: at_kl(*a, r=pulled), "dpo"),
         "DPO without ref": (by_parts(t=lambda ref, w, p, k: lambda x: equal.tilted(
             torch.full_like(ref, 1 / len(ref)), equal.fitted(p, len(ref)), x)), "no-ref"),
-        "DPO stopped early": (stopped_early, "win-rate"),
+        "DPO stopped early": (stopped_early, "dpo"),
         "DPO hardly trained": (lambda *a: at_kl(*a, r=few_steps), "dpo"),
         "each kind of pair once": (lambda ref, w, p, kl: at_kl(ref, w, torch.cat([
             p.unique(dim=0), p[:5]]), kl), "dpo"),

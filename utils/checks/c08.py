@@ -260,5 +260,5 @@ def bt_loss(answer, probe):
         probe.finite(out.detach(), "overflow", f"{where}: the exponential or the logarithm ran out "
                      "of range: use a form that holds far from 0 too")
         probe.equal(out.detach(), want.detach(), "overflow", f"{where}: a large margin lost its "
-                    "value: is something clamped, or a small number added?")
+                    "value, as when something is clamped or a small number added")
         probe.gradients(out[None], want[None], {"r_win": win, "r_lose": lose})

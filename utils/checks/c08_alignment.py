@@ -154,14 +154,10 @@ def wrong_ppo_losses(lp, lp_old, adv, eps, where):
         "absolute": (loss(torch.minimum(ratio * adv.abs(), near * adv.abs())), "the sign of the "
                      "advantage is lost"),
         "sum": (right.sum(), "this is the sum over the samples: take the mean")}
-    if len(adv) > 1:
-        for correction in (0, 1):
-            z = (adv - adv.mean()) / (adv.std(correction=correction) + 1e-8)
-            table.setdefault("normalised", ([], "the advantages are standardised: they are used "
-                                            "as they come"))[0].append(
-                loss(torch.minimum(ratio * z, near * z)))
-        for z in (adv - adv.mean(),):
-            table["normalised"][0].append(loss(torch.minimum(ratio * z, near * z)))
+    spread = [adv.std(correction=c) + 1e-8 for c in (0, 1)] if len(adv) > 1 else []
+    changed = [(adv - adv.mean()) / size for size in (*spread, 1.0)]
+    table["normalised"] = ([loss(torch.minimum(ratio * z, near * z)) for z in changed],
+                           "the advantages are standardised: they are used as they come")
     return {code: (values, f"{where}: {why}") for code, (values, why) in table.items()}
 
 
@@ -169,11 +165,13 @@ CORNERS = (                                                 # ratio, advantage, 
     (1.0, 1.5, "slope", True, "nothing is clipped: the plain policy gradient"),
     (1.0, -0.8, "slope", True, "nothing is clipped: the plain policy gradient"),
     (1.5, 1.0, "still-moves", False, "a good answer has become likely enough: no gradient"),
-    (0.5, 1.0, "no-way-back", True, "a good answer has become UNlikely: it needs its gradient to "
+    (0.5, 1.0, "no-way-back", True, "a good answer has become unlikely: it needs its gradient to "
      "come back, and the clipped term alone has none"),
     (0.5, -1.0, "still-moves", False, "a bad answer has become unlikely enough: no gradient"),
     (1.5, -1.0, "no-way-back", True, "a bad answer has become likely: it needs its gradient to "
-     "come back, and the clipped term alone has none"))
+     "come back, and the clipped term alone has none"),
+    (6.0, -1.0, "no-way-back", True, "a bad answer has become far likelier: nothing holds back "
+     "the gradient that corrects it"))
 
 
 @exercise("08.4", hints=(
@@ -202,7 +200,7 @@ def ppo_clip(answer, probe):
     judge.compare(real([-1.0]), real([-1.0]), real([2.0]), 0.2, code="ratio-1", where="lp = lp_old "
                   "= [-1.], adv = [2.], so the ratio is 1 and the loss -2")
     for ratio, adv, code, moves, why in CORNERS:
-        lp, lp_old = real([math.log(0.3 * ratio)]).requires_grad_(), real([math.log(0.3)])
+        lp, lp_old = real([math.log(0.1 * ratio)]).requires_grad_(), real([math.log(0.1)])
         where = f"one sample, ratio {ratio:g}, advantage {adv:g}, eps = .2"
         judge.compare(lp.detach(), lp_old, real([adv]), 0.2, code="corner", where=where)
         out = loss(lp, lp_old, real([adv]), 0.2)
@@ -317,5 +315,5 @@ def dpo_loss(answer, probe):
         probe.finite(out.detach(), "overflow", f"{where}: the exponential or the logarithm ran out "
                      "of range: use a form that holds far from 0 too")
         probe.equal(out.detach(), want.detach(), "overflow", f"{where}: a large margin lost its "
-                    "value: is something clamped, or a small number added?")
+                    "value, as when something is clamped or a small number added")
         probe.gradients(out[None], want[None], dict(zip(names[:2], given)))

@@ -84,8 +84,8 @@ def wrong_policies(ref, reward, pairs, kl):
     return (
         {"worst-of-n": (at_distance(lambda n: best_of(ref, -reward, 1 + n), ref, kl), "the worst "
                         "of n answers is taken: sort the other way"),
-         "best-is-ppo": (ppo, "this is the policy that PPO reaches: best-of-n has its own shape, "
-                         "F^n - G^n with F the chance to draw at most this reward, G less"),
+         "best-is-ppo": (ppo, "this is the policy that PPO reaches: best-of-n knows only the order "
+                         "of the rewards, not their size"),
          "best-by-pairs": (at_distance(lambda n: best_of(ref, r, 1 + n), ref, kl), "the answers "
                            "are ranked by the comparisons: best-of-n sees the reward"),
          "position": (at_distance(lambda n: best_of(ref, torch.arange(V).double(), 1 + n), ref, kl),
@@ -93,17 +93,18 @@ def wrong_policies(ref, reward, pairs, kl):
          "mixture": (mixed, "a mixture of the reference with its best answer: best-of-n moves the "
                      "chances of all answers"),
          "order": (dpo, "that is the policy of DPO: the order is best-of-n, PPO, DPO")},
-        {"ppo-is-best": (best, "this is best-of-n: PPO's policy is ref times exp(reward / beta)"),
+        {"ppo-is-best": (best, "this is best-of-n, which knows only the order of the rewards: PPO "
+                         "sees their size"),
          "mixture": (mixed, "a mixture of the reference with its best answer: PPO moves the "
                      "chances of all answers"),
-         "no-ref": (along(even, reward), "the reference has no effect but on the distance: PPO's "
-                    "policy is ref times exp(reward / beta)"),
+         "no-ref": (along(even, reward), "the reference has no effect but on the distance: at "
+                    "the same reward, answers keep the proportions they have in ref"),
          "sign": (along(ref, -reward), "the sign is wrong: low "
                   "rewards gain"),
          "ppo-by-pairs": (dpo, "this follows the comparisons: PPO sees the reward, DPO the pairs"),
          "not-exp": (at_distance(lambda s: ref * (1 + s * linear) / (1 + s * (ref * linear).sum()),
-                                 ref, kl), "chances grow in proportion to the reward: they grow "
-                     "with its exponential")},
+                                 ref, kl), "chances grow in proportion to the reward: with those, "
+                     "reward less beta times KL is not at its highest")},
         {"dpo-by-reward": (ppo, "this follows the reward: DPO never sees it, only the pairs"),
          "swapped": (along(ref, -r), "winner and loser are "
                      "exchanged: pairs[i] is (winner, loser)"),
@@ -121,7 +122,7 @@ def simulated(probe, reward, V, each, noise=1.0):
     for i in range(V):
         for j in range(i):
             p = float(torch.sigmoid(noise * (reward[i] - reward[j])))
-            n = each + int(probe.ints(0, each, 1))          # unequal: some meet more often
+            n = each * int(probe.ints(1, 6, 1))             # unequal: some meet more often
             won = min(max(int((probe.uniform(n) < p).sum()), 1), n - 1)
             rows += [(i, j)] * won + [(j, i)] * (n - won)
     rows = torch.tensor(rows)
@@ -183,9 +184,9 @@ def at_equal_kl(answer, probe):
             known = {code: (values, f"{where}, {name}: {why}") for code, (values, why)
                      in known.items()}
             code = {"best-of-n": "best-of-n", "PPO": "ppo", "DPO": "dpo"}[name]
-            reason = {"DPO": " The KL fits, but another policy at this KL makes DPO's loss least "
+            reason = {"DPO": ". The KL fits, but another policy at this KL makes DPO's loss least "
                       "for some beta. Was training stopped on its way"}.get(name, "")
-            probe.equal(p, right, code, f"{where}: the policy of {name}.{reason}", SAME, known)
+            probe.equal(p, right, code, f"{where}: the policy of {name}{reason}", SAME, known)
 
     two = torch.tensor([(1, 0)] * 3 + [(0, 1)])
     compare(real([0.5, 0.5]), real([0.0, 1.0]), two, 0.2, "ref = [.5, .5], reward = [0, 1], 1 won "
