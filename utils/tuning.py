@@ -76,7 +76,8 @@ class HeadLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden, weight, targets):
-        needs, n, total = ctx.needs_input_grad, len(targets), hidden.new_zeros((), dtype=torch.float)
+        needs, n = ctx.needs_input_grad, len(targets)
+        total = torch.zeros((), device=hidden.device)
         grad_hidden = torch.empty_like(hidden) if needs[0] else None
         grad_weight = torch.zeros_like(weight) if needs[1] else None
         for first in range(0, n, ROWS):
@@ -196,7 +197,7 @@ def tune(model, batches, steps, lr=1e-3, validate=None, watch=None, check_every=
     if not trainable:
         raise ValueError("nothing of this model is trainable: add_lora, or requires_grad_()")
     try:
-        with torch.random.fork_rng(), Peak(place) as peak:
+        with torch.random.fork_rng([place] * (place.type == "cuda")), Peak(place) as peak:
             log = fit(model, batches, recipe, validate=validate, watch=watch, loss=tuning_loss,
                       device=place)
     finally:
@@ -216,7 +217,7 @@ class Peak:
 
     def __enter__(self):
         if sys.platform == "linux":                     # give back what earlier work has left
-            ctypes.CDLL(None).malloc_trim(0)
+            getattr(ctypes.CDLL(None), "malloc_trim", int)(0)           # musl has none
         if self.place.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.place)
         self.before, self.open = megabytes(self.place), True
