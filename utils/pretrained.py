@@ -2,11 +2,12 @@
 from dataclasses import dataclass
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from . import data, machine
 from .generate import generate
 from .gguf import GGUF
-from .transformer import Config, Transformer, turns
+from .transformer import Config, Transformer
 
 # Where llama.cpp and Hugging Face keep what a block of this course holds.
 IN_GGUF = {"norm_attention": "attn_norm", "attention.q": "attn_q", "attention.k": "attn_k",
@@ -121,19 +122,26 @@ def _weights(file, config):
     return tensors
 
 
+class Unfilled(TorchFunctionMode):
+    """While this is active, torch.nn.init leaves tensors as they are: loaded ones need no start."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def assemble(config, tensors):
     """A Transformer in eval mode that owns the given tensors; no number is drawn at random.
 
     tensors: dict of name -> tensor, without the head where it is tied to the embedding.
     """
-    with torch.device("meta"):                          # shapes without memory
+    with Unfilled():
         model = Transformer(config)
     tied = {"head.weight": tensors["embedding.weight"]} if config.tied else {}
     model.load_state_dict(tensors | tied, assign=True)
     if config.tied:
         model.head.weight = model.embedding.weight
-    if config.position == "rotary":
-        model.cos, model.sin = turns(config.max_len, config.d_head, config.rotary_base)
     return model.requires_grad_().eval()
 
 
