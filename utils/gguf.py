@@ -6,7 +6,7 @@ import struct
 import numpy as np
 
 # The kinds of single facts, by number: Python's struct letter of each. 8 is a text, 9 a list.
-LETTERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+LETTERS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd"))
 # The kinds of tensors read here, by number: name, numbers in a block, bytes of a block.
 KINDS = {0: ("F32", 1, 4), 3: ("Q4_1", 32, 20), 8: ("Q8_0", 32, 34)}
 
