@@ -8,10 +8,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from utils import adapters
-from utils.bench.lora import SHAPE, add_peft, course_model, peer_model, start, their_name
+from utils.bench.lora import SHAPE, add_peft, course_model, peer_model, start
 from utils.checkpoints import CheckpointError
 from utils.lora import (LoRALinear, add_lora, fill_lora, load_lora, lora_layers, lora_state,
                         remove_lora, save_lora)
+from utils.pretrained import llama_names
 from utils.quantised import QuantisedLinear, quantise_model
 from utils.transformer import Config, Transformer
 
@@ -397,7 +398,8 @@ def test_without_lora_there_is_nothing_to_save(tmp_path):
 
 def test_the_names_are_those_of_every_parameter_in_transformers():
     ours, theirs = course_model(TINY), peer_model(TINY)
-    assert {their_name(n) for n, _ in ours.named_parameters()} == \
+    names = llama_names(ours.config)
+    assert {names[n] for n, _ in ours.named_parameters()} == \
         {n for n, _ in theirs.named_parameters()}
     assert set(adapters.peft_names(ours).values()) == {
         n for n, m in theirs.named_modules() if type(m) is nn.Linear}

@@ -8,16 +8,12 @@ from safetensors.torch import save as save_bytes
 
 from .checkpoints import CheckpointError, read
 from .lora import LoRALinear, is_map, lora_layers, put, remove_lora
+from .pretrained import IN_LLAMA
 from .store import write
 from .transformer import Transformer
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
-# The names of this course's maps and of transformers' LlamaForCausalLM.
-LLAMA = {"attention.q": "self_attn.q_proj", "attention.k": "self_attn.k_proj",
-         "attention.v": "self_attn.v_proj", "attention.out": "self_attn.o_proj",
-         "feed_forward.gate": "mlp.gate_proj", "feed_forward.up": "mlp.up_proj",
-         "feed_forward.down": "mlp.down_proj"}
 # What peft can do and this course's LoRALinear does not: (setting, the value that means "not so").
 BEYOND = (("use_dora", False), ("bias", "none"), ("modules_to_save", None), ("lora_bias", False),
           ("fan_in_fan_out", False), ("target_parameters", None),
@@ -37,7 +33,8 @@ def peft_names(model):
         place, _, last = name.partition(".blocks.")
         layer, _, rest = last.partition(".")
         names[name] = "lm_head" if name == "head" else \
-            f"model.layers.{layer}.{LLAMA[rest]}" if place == "decoder" and rest in LLAMA else name
+            f"model.layers.{layer}.{IN_LLAMA[rest]}" \
+            if place == "decoder" and rest in IN_LLAMA else name
     return names
 
 

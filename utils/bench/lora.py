@@ -5,8 +5,8 @@ import sys
 
 import torch
 
-from ..adapters import LLAMA
 from ..lora import add_lora, lora_layers
+from ..pretrained import IN_LLAMA, llama_names
 from ..transformer import Config, Transformer
 from ..tuning import Peak, tuning_loss
 from .engine import Row, in_turns, peer_library, times_less
@@ -17,17 +17,6 @@ SHAPE = {"vocab_size": 49152, "d_model": 576, "n_layers": 30, "n_heads": 9, "n_k
          "d_ff": 1536}
 TASK = {"B": 4, "T": 64, "r": 8, "alpha": 16, "names": ["q", "v"]}
 CPU, MEMORY = 1 / 0.97, 1 / 0.95                        # times less than the peer, at least
-PARTS = LLAMA | {"norm_attention": "input_layernorm", "norm_feed_forward":
-                 "post_attention_layernorm"}
-
-
-def their_name(name):
-    """A parameter of the course's model -> the same one in transformers' LLaMA."""
-    if ".blocks." not in name:
-        return {"embedding.weight": "model.embed_tokens.weight",
-                "decoder.norm.weight": "model.norm.weight"}[name]
-    layer, _, rest = name.partition(".blocks.")[2].partition(".")
-    return f"model.layers.{layer}.{PARTS[rest.removesuffix('.weight')]}.weight"
 
 
 def course_model(shape, max_len=256):
@@ -51,17 +40,18 @@ def peer_model(shape, max_len=256):
         intermediate_size=s["d_ff"], max_position_embeddings=max_len, rms_norm_eps=1e-5,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         tie_word_embeddings=True, use_cache=False)).eval()
-    own = dict(theirs.named_parameters())
+    ours, own = course_model(shape, max_len), dict(theirs.named_parameters())
+    names = llama_names(ours.config)
     with torch.no_grad():
-        for name, p in course_model(shape, max_len).named_parameters():
-            own[their_name(name)].copy_(p)
+        for name, p in ours.named_parameters():
+            own[names[name]].copy_(p)
     return theirs
 
 
 def add_peft(theirs, task):
     """peft's LoRA on the same maps, with the A that `add_lora` draws."""
     peft = peer_library("peft")
-    ends = [LLAMA[f"attention.{n}" if n in ("q", "k", "v", "out") else f"feed_forward.{n}"]
+    ends = [IN_LLAMA[f"attention.{n}" if n in ("q", "k", "v", "out") else f"feed_forward.{n}"]
             for n in task["names"]]
     return peft.get_peft_model(theirs, peft.LoraConfig(
         r=task["r"], lora_alpha=task["alpha"], target_modules=[e.split(".")[1] for e in ends],
