@@ -16,7 +16,7 @@ IN_BERT = {"attention.q": "attention.self.query", "attention.k": "attention.self
 HEADS, LONGEST = 12, 256                                # as MiniLM was trained: tokens of a text
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Embedder:
     """An encoder and its tokenizer, which cuts a text after 256 tokens.
 

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 
 # The kinds of single facts, by number: Python's struct letter of each. 8 is a text, 9 a list.
-LETTERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+LETTERS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd"))
 # The kinds of tensors read here, by number: name, numbers in a block, bytes of a block.
 KINDS = {0: ("F32", 1, 4), 3: ("Q4_1", 32, 20), 8: ("Q8_0", 32, 34)}
 
@@ -40,7 +40,7 @@ class GGUF:
             self.found = dict(self.entry() for _ in range(tensors))
         except (struct.error, KeyError, UnicodeDecodeError) as error:
             raise GGUFError(f"{path} is damaged near byte {self.at:,} ({error!r})") from None
-        step = self.facts.get("general.alignment", 32)
+        step = self.facts.get("general.alignment") or 32
         self.start = -(-self.at // step) * step         # where the tensors begin
         self.names = list(self.found)
 
@@ -87,7 +87,9 @@ class GGUF:
             raise GGUFError(f"{self.path}: {name} is of kind {kind}, and read here are "
                             f"{', '.join(k for k, *_ in KINDS.values())}")
         label, numbers, size = KINDS[kind]
-        start, n = self.start + offset, math.prod(shape) // numbers
+        start, (n, left) = self.start + offset, divmod(math.prod(shape), numbers)
+        if left or not n:
+            raise GGUFError(f"{self.path} is damaged: {name} of shape {shape} is no whole blocks")
         if start + n * size > len(self.bytes):
             raise GGUFError(f"{self.path} ends within {name}: it is truncated")
         raw = np.frombuffer(self.bytes, np.uint8, n * size, start)

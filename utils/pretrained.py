@@ -22,7 +22,7 @@ IN_LLAMA = {"norm_attention": "input_layernorm", "attention.q": "self_attn.q_pro
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Pretrained:
     """A model with the tokenizer it was trained with.
 
@@ -36,7 +36,11 @@ class Pretrained:
     stop: tuple
 
     def encode(self, text):
-        """The ids of a text: list of int. A marker such as <|im_end|> becomes its own id."""
+        """The ids of a text: list of int. A marker such as <|im_end|> becomes its own id.
+
+        A character for whose bytes there are no tokens is left out: SmolLM2 lacks those of six
+        control characters (4, 6, 13, 14, 16 and 1d) and of U+40000 to U+BFFFF, all unassigned.
+        """
         return self.tokenizer.encode(text).ids
 
     def decode(self, ids):
