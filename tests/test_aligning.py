@@ -79,6 +79,10 @@ def clip(log_p, old, advantage, eps):
     return -torch.minimum(ratio * advantage, ratio.clamp(1 - eps, 1 + eps) * advantage).mean()
 
 
+def dpo_loss(win, lose, win_start, lose_start, beta):
+    return -F.logsigmoid(beta * (win - win_start - lose + lose_start)).mean()
+
+
 @pytest.mark.parametrize("beta", [0.3, 1.0])
 def test_ppo_comes_near_the_best_policy(beta):
     start, weights = al.reference(), torch.tensor([0, 0, .6, .3, -.1, -.1, -.3, -1.0])
@@ -99,8 +103,8 @@ def test_ppo_without_a_price_ends_at_the_word_that_the_proxy_likes_most():
 def test_dpo_learns_from_comparisons_and_stays_near_at_a_large_beta():
     start = al.reference()
     pairs = al.comparisons(start, 4000, 0)
-    loss = lambda w, l, w0, l0, beta: -F.logsigmoid(beta * (w - w0 - l + l0)).mean()
-    near, far = (al.dpo(start, *pairs, beta, loss, torch.zeros(al.V))[1][-1] for beta in (3.0, 0.3))
+    near, far = (al.dpo(start, *pairs, beta, dpo_loss, torch.zeros(al.V))[1][-1]
+                 for beta in (3.0, 0.3))
     assert near.true > al.expected(start, al.worth()) + 0.5
     assert 0 < near.kl < far.kl
 
@@ -125,3 +129,91 @@ def test_nothing_touches_the_global_random_state():
     al.ppo(al.reference(), torch.ones(al.V), 1.0, clip, steps=2)
     al.best_of(2, al.reference(), torch.ones(al.V), 0, prompts=3)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def prefer(r_win, r_lose):
+    return -F.logsigmoid(r_win - r_lose).mean()
+
+
+def test_the_reward_model_is_the_logistic_regression_without_intercept():
+    from sklearn.linear_model import LogisticRegression
+    start = al.reference()
+    won, lost = al.comparisons(start, 3000, 0)
+    found = al.fit_rewards(won, lost, prefer, start)
+    apart = (al.counts(won) - al.counts(lost)).numpy()
+    both, labels = [*apart, *-apart], [1] * len(apart) + [0] * len(apart)
+    theirs = torch.tensor(LogisticRegression(C=1e6, fit_intercept=False, tol=1e-8)
+                          .fit(both, labels).coef_[0]).float()
+    torch.testing.assert_close(found - found.mean(), theirs - theirs.mean(), atol=2e-3, rtol=0)
+    assert al.judge(start, found, start).proxy == pytest.approx(0, abs=1e-4)
+    assert al.right_share(found, start) > 0.75 > 0.25 > al.right_share(
+        found, al.best_policy(start, found, 0.15))
+
+
+def test_the_dial_walks_all_its_controls():
+    from utils.explorers.aligning import OveroptimisationDial
+    assert OveroptimisationDial().selftest() > 8
+
+
+def test_the_bench_walks_all_its_controls(wheels):
+    from utils.explorers.aligning import SamplingBench
+    assert SamplingBench().selftest() > 10
+    assert SamplingBench(temperature=0.0).compute("1 2 3 4", 0.0, "all", 0.9)["alive"] == 1
+    assert "2,000 at most" in SamplingBench().show(prompt="x" * 2001)[1]
+
+
+def test_greedy_in_one_pass_equals_greedy_token_by_token(wheels):
+    from utils import prompting
+    lm = prompting.smollm2()
+    shared, starts = "hot -> cold\nbig -> small\n", ["old ->", "up ->", "black ->", "rich ->"]
+    written = lm.write([shared + s for s in starts], 1)
+    answers = [written[0], " elephant", written[2], written[3]]
+    assert prompting.continues(lm, shared, starts, answers).tolist() == [True, False, True, True]
+    assert prompting.continues(lm, "", ["The capital of France is"], [" Paris"]).tolist() in (
+        [True], [False])
+    logits = prompting.next_logits(lm, shared + starts[0])
+    assert lm.decode([int(logits.argmax())]) == written[0]
+
+
+def test_examples_are_drawn_and_their_labels_moved():
+    from utils import prompting
+    pairs = prompting.word_pairs("comparative")
+    assert len(pairs) == 37 and ("big", "bigger") in pairs
+    some, rest = prompting.draw_examples(pairs, 8, 1)
+    assert sorted(some + rest) == sorted(pairs) and len(some) == 8
+    moved = prompting.shift_labels(some)
+    assert {b for _, b in moved} == {b for _, b in some}
+    assert not set(moved) & set(some)
+
+
+def test_each_question_has_its_article_and_recall_counts_it():
+    from utils import retrieval
+    texts, articles = retrieval.wiki_passages()
+    assert len(texts) == len(articles) and len({q[0] for q in retrieval.QUESTIONS}) == 20
+    where = {n: " ".join(t for t, a in zip(texts, articles) if a == n)
+             for n, *_ in retrieval.QUESTIONS}
+    for number, own, _ in retrieval.QUESTIONS:          # the article's own words stand there
+        long = [w for w in retrieval.words(own) if len(w) > 5]
+        assert sum(w in where[number] for w in long) >= 0.7 * len(long), own
+    scores = torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
+    hits = retrieval.recall_at(scores, torch.tensor([7, 7, 9]), torch.tensor([9, 7]), 2)
+    assert hits.tolist() == [False, True]
+    assert retrieval.recall_at(scores, torch.tensor([7, 7, 9]), torch.tensor([9, 7]), 3).all()
+
+
+@pytest.mark.parametrize("answer, height, right", [
+    ("It is 7,492 metres.", "7,492", True), ("7.492 m", "7,492", True), ("7492", "7,492", True),
+    ("17,492", "7,492", False), ("about 694.", "694", True), ("6940", "694", False),
+    ("Noshak 7,", "7,492", False)])
+def test_a_height_is_recognised_whatever_parts_its_thousands(answer, height, right):
+    from utils.retrieval import says
+    assert says(answer, height) == right
+
+
+def test_country_passages_hold_a_height(wheels):
+    from utils.retrieval import FIELDS, HIGH, country_passages, metres
+    found = country_passages(20)
+    assert len(found) == 20 * len(FIELDS)
+    assert all(metres(t) for (_, field), t in found.items() if field == HIGH)
+    with pytest.raises(ValueError, match="countries asked for"):
+        country_passages(1000)

@@ -123,6 +123,39 @@ def comparisons(start, n, seed):
     return torch.where(first[:, None], a, b), torch.where(first[:, None], b, a)
 
 
+def fit_rewards(winners, losers, loss, start):
+    """A weight for each word, (V,), so that winners add up to more than losers.
+
+    loss(r_win, r_lose) -> scalar, of rewards (n,). All replies have T words, so a constant may be
+    added to every weight: it is chosen to make the start's mean reward 0.
+    """
+    won, lost = counts(winners), counts(losers)                         # (n, V) each
+    weights = torch.zeros(V, requires_grad=True)
+    solver = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure():
+        solver.zero_grad()
+        value = loss(won @ weights, lost @ weights)
+        value.backward()
+        return value
+
+    solver.step(closure)
+    found = weights.detach()
+    return found - judge(start, found, start).proxy / T
+
+
+def right_share(weights, policy, seed=9, n=5000):
+    """How often a reward model orders two replies of a policy as their true worth does.
+
+    Of n pairs, those of equal worth are left out. Chance is one half.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    a, b = sample(policy, n, rng), sample(policy, n, rng)
+    truly = true_reward(a) - true_reward(b)
+    proxy = (counts(a) - counts(b)) @ weights
+    return float((truly * proxy > 0)[truly != 0].float().mean())
+
+
 def at_kl(path, budget):
     """(proxy, true) where a path of judge()s first spends so many nats of KL, by a straight line.
 

@@ -1,12 +1,27 @@
 """Examples in a prompt, and whether the model then goes on as it should."""
+import functools
+
 import torch
 
 from .data import load_analogies
+from .pretrained import load_smollm2
 from .transformer import Cache
 
 # Sections of Google's analogies (Mikolov 2013) that hold pairs of words under one rule.
-RULES = {"comparative": "gram3-comparative", "past tense": "gram7-past-tense",
-         "nationality": "gram6-nationality-adjective"}
+RULES = {"comparative": "gram3-comparative", "past tense": "gram7-past-tense"}
+
+
+@functools.cache
+def smollm2():
+    """SmolLM2, loaded once for all that a notebook does with it."""
+    return load_smollm2()
+
+
+@torch.inference_mode()
+def next_logits(lm, text):
+    """What a Pretrained expects after a text: logits (vocab_size,) on the CPU."""
+    ids = torch.tensor([lm.encode(text) or [lm.stop[-1]]], device=lm.model.embedding.weight.device)
+    return lm.model.head(lm.model.hidden(ids)[0, -1]).float().cpu()
 
 
 def word_pairs(rule):

@@ -49,7 +49,8 @@ QUESTIONS = (
      "Which scientist found out that energy and mass are the same?"),
     (104, "What is the SI unit of electric current?",
      "In what do you measure how strongly electricity flows through a wire?"))
-FIELDS = ("Internet country code", "Elevation, highest point", "Capital, name", "Coastline",
+HIGH = "Elevation, highest point"
+FIELDS = (HIGH, "Internet country code", "Capital, name", "Coastline",
           "Exchange rates, Currency", "Climate", "National holiday", "Natural hazards")
 
 
@@ -76,16 +77,31 @@ def recall_at(scores, articles, wanted, k):
     return (articles[best] == wanted[:, None]).any(1)
 
 
+def metres(text):
+    """The last height in metres that a text names, such as "7,492", or ""."""
+    return (re.findall(r"([\d,]+) m\b", text) or [""])[-1]
+
+
+def says(answer, height):
+    """Whether an answer holds a height, whatever its thousands are parted with."""
+    bare = re.compile(r"[,.](?=\d{3})")
+    return bool(re.search(rf"(?<!\d){bare.sub('', height)}(?!\d)", bare.sub("", answer)))
+
+
 def country_passages(n=24):
     """Short entries of the Factbook for n countries: dict of (country, field) -> text.
 
-    The countries are spread over the alphabet, of those that have an entry in each of FIELDS.
+    The countries are spread over the alphabet, of those whose name is one plain word and that
+    have an entry in each of FIELDS.
     """
     book = {}
     for p in load_factbook():
-        if p.field in FIELDS:
+        if p.field in FIELDS and re.fullmatch("[A-Z][a-z]+", p.country):
             book.setdefault(p.country, {}).setdefault(p.field, p.text)
-    whole = sorted(c for c, entries in book.items() if len(entries) == len(FIELDS))
+    whole = sorted(c for c, entries in book.items() if len(entries) == len(FIELDS)
+                   and metres(entries[HIGH]))
+    if n > len(whole):
+        raise ValueError(f"{n} countries asked for, and {len(whole)} have all the entries")
     chosen = [whole[i * len(whole) // n] for i in range(n)]
     return {(c, f): f"{c}. {f}: {' '.join(book[c][f].split()[:40])}"
             for c in chosen for f in FIELDS}
