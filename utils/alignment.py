@@ -111,6 +111,16 @@ def best_policy(start, weights, beta):
     return torch.stack(logits[::-1])
 
 
+def beta_for(start, weights, budget):
+    """The beta at which best_policy spends so many nats of KL, by halving the interval."""
+    low, high = 0.01, 100.0
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        spends = kl(best_policy(start, weights, middle), start)
+        low, high = (middle, high) if spends > budget else (low, middle)
+    return middle
+
+
 def comparisons(start, n, seed):
     """n pairs of replies from a policy, ordered by a person: (winners, losers), each (n, T).
 
