@@ -64,7 +64,7 @@ class LoRALinear(nn.Module):
 
 def is_map(module):
     """Whether LoRA can stand on a module: an nn.Linear or a map of utils.quantised."""
-    return type(module) is nn.Linear or hasattr(module, "codes") and hasattr(module, "weight")
+    return type(module) is nn.Linear or hasattr(module, "codes")
 
 
 def lora_layers(model):
