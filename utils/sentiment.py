@@ -1,4 +1,4 @@
-"""Is a review for or against the film? SmolLM2's upper blocks, taught on what the lower ones say."""
+"""Is a review for or against the film? Upper blocks, taught on what the lower ones found."""
 import copy
 import random
 import time
