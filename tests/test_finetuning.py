@@ -161,7 +161,9 @@ def test_teaching_moves_a_copy_and_counts_what_moved(pretrained):
     before = {n: p.clone() for n, p in pretrained.model.named_parameters()}
     found = sentiment.read(pretrained, film(12)[:32], 2)
     state = torch.get_rng_state()
+    pretrained.model.requires_grad_(False)              # as LoRA elsewhere leaves it
     upper = sentiment.Upper(pretrained, 2)
+    assert all(p.requires_grad for p in upper.parameters())
     add_lora(upper, ("q", "v"), r=2)
     cost = sentiment.teach(upper, found, 1e-2, batch=8, epochs=6)
     assert torch.equal(torch.get_rng_state(), state)

@@ -88,6 +88,7 @@ class Upper(nn.Module):
         self.register_buffer("cos", model.cos)
         self.register_buffer("sin", model.sin)
         self.bias = nn.Parameter(torch.zeros((), device=rows.device))
+        self.requires_grad_()                           # also where the model is frozen
 
     def state(self, hidden, last):
         """hidden (B, T, d_model), last (B,) -> what the head reads at `last`, (B, d_model)."""
