@@ -5,7 +5,7 @@ import torch
 
 from ..memory import GPUS, METHODS, MODELS, OPTIMISERS, PRECISIONS, planned, smallest_gpu
 from ..show import COLOURS, DASHES, SYMBOLS, Figure, axis, brief, layout, numbers
-from .base import Explorer, choice, slider, switch
+from .base import Explorer, choice, slider
 
 ROWS, COLUMNS = 16, 12
 SPECTRA = {"four large, eight small": [8.0, 6.0, 4.0, 3.0] + [0.3] * 8,
@@ -64,7 +64,7 @@ class RankDial(Explorer):
                   "y": numbers([result["error"]], 3), "mode": "markers",
                   "marker": {"color": COLOURS[3], "symbol": SYMBOLS[1], "size": 10}}]
         kept = 1 - float(result["floor"][r - 1]) / result["total"]
-        shape = layout(f"Rank {r} of {COLUMNS} can hold {kept:.0%} of the update", height=215,
+        shape = layout(f"Rank {r} of {COLUMNS} can hold {kept:.0%} of the update", height=205,
                        barmode="overlay")
         shape["xaxis"] = axis("direction", domain=[0, 0.42], range=[0.4, COLUMNS + 0.6])
         shape["yaxis"] = axis("singular value")
@@ -75,12 +75,10 @@ class RankDial(Explorer):
 
     def describe(self, result, update, r, steps):
         floor, error = float(result["floor"][r - 1]), result["error"]
-        rest = "nothing is discarded" if r == COLUMNS else \
-            f"the {COLUMNS - r} discarded values squared sum to {floor:.3g}"
-        return (f"Rank {r}: {rest}, the least squared error that any two factors of this rank can "
-                f"leave of {result['total']:.4g}. Trained from B = 0 for {steps} steps they leave "
-                f"{error:.3g}; they hold {r * (ROWS + COLUMNS)} numbers where the matrix has "
-                f"{ROWS * COLUMNS}.")
+        rest = "nothing is left out" if r == COLUMNS else \
+            f"what is left out costs {floor:.3g} of {result['total']:.4g} at least (squared)"
+        return (f"Rank {r}: {rest}; trained for {steps} steps, {error:.3g}. The factors hold "
+                f"{r * (ROWS + COLUMNS)} numbers, the matrix {ROWS * COLUMNS}.")
 
     def invariants(self, result, update, r, steps):
         floor = result["floor"]
@@ -99,8 +97,7 @@ class MemoryPlanner(Explorer):
                 "precision": choice(PRECISIONS, "mixed", "numbers"),
                 "optimiser": choice(OPTIMISERS, label="optimiser"),
                 "context": choice((256, 1024, 4096, 16384), 1024, "context"),
-                "batch": slider(1, 16, value=1, label="batch"),
-                "checkpointing": switch(False, "compute activations again")}
+                "batch": slider(1, 16, value=1, label="batch")}
 
     def compute(self, model, **how):
         parts = planned(MODELS[model], **how)
@@ -109,25 +106,24 @@ class MemoryPlanner(Explorer):
                 "gpu": smallest_gpu(total), "model": model}
 
     def figure(self, result):
-        rows, total = list(GPUS)[::-1], result["total"]
+        total = result["total"]
+        rows = {f"{name}, {size}: {'fits' if total <= size else 'too small'}": size
+                for name, size in reversed(GPUS.items())}
         data = [{"type": "bar", "orientation": "h", "name": f"{name}: {brief(gb)}",
                  "y": ["needed"], "x": numbers([gb], 3), "hoverinfo": "name",
                  "marker": {"color": COLOURS[i], "pattern": {"shape": ("", "/", ".", "x", "\\", "|",
                                                                        "-")[i]}}}
                 for i, (name, gb) in enumerate(result["parts"].items())]
-        data.append({"type": "bar", "orientation": "h", "showlegend": False, "y": rows,
-                     "x": [GPUS[name] for name in rows], "marker": {"color": "#bbbbbb"},
-                     "text": [f"{GPUS[name]} GB: {'fits' if total <= GPUS[name] else 'too small'}"
-                              for name in rows], "textposition": "inside",
-                     "insidetextanchor": "start"})
+        data.append({"type": "bar", "orientation": "h", "showlegend": False, "y": list(rows),
+                     "x": list(rows.values()), "marker": {"color": "#bbbbbb"}})
         shape = layout(f"{result['model']}: {brief(total)} GB, {self.verdict(result)}",
-                       "GB", "", 225, barmode="stack")
+                       "GB", "", 195, barmode="stack")
         widest = max(total, GPUS[result["gpu"]] if result["gpu"] else 0, 48)
         shape["xaxis"]["range"] = [0, round(1.05 * widest, 2)]
         shape["yaxis"] = axis("", type="category", categoryorder="array",
                               categoryarray=[*rows, "needed"])
-        shape["legend"] |= {"title": {"text": "GB"}, "font": {"size": 11}}
-        shape["margin"] |= {"t": 34, "b": 44, "l": 80}
+        shape["legend"] |= {"title": {"text": "GB"}, "font": {"size": 11}, "traceorder": "normal"}
+        shape["margin"] |= {"t": 30, "b": 40, "l": 150}
         return Figure(data, shape, "")
 
     @staticmethod
@@ -137,20 +133,18 @@ class MemoryPlanner(Explorer):
             return f"fits {'an' if result['gpu'][0] in 'ARH' else 'a'} {result['gpu']}"
         return f"needs {-(-result['total'] // GPUS['H100']):.0f} H100s"
 
-    def describe(self, result, model, method, precision, optimiser, context, batch, checkpointing):
+    def describe(self, result, model, method, precision, optimiser, context, batch):
         most = max(result["parts"], key=result["parts"].get)
         many = MODELS[model].parameters / 1e9
         way = method if method == "inference" else f"{method}, {optimiser}"
         return (f"{model} ({many:.3g} billion weights), {way}, {precision}, {batch} x {context} "
-                f"tokens: {brief(result['total'])} GB, {self.verdict(result)}. The largest part: "
+                f"tokens: {brief(result['total'])} GB, {self.verdict(result)}. Largest: "
                 f"{most}, {result['parts'][most] / result['total']:.0%}.")
 
-    def invariants(self, result, model, method, precision, optimiser, context, batch,
-                   checkpointing):
+    def invariants(self, result, model, method, precision, optimiser, context, batch):
         assert abs(sum(result["parts"].values()) - result["total"]) < 1e-9
         assert all(gb > 0 for gb in result["parts"].values())
-        how = dict(precision=precision, optimiser=optimiser, context=context, batch=batch,
-                   checkpointing=checkpointing)
+        how = dict(precision=precision, optimiser=optimiser, context=context, batch=batch)
         by_method = [sum(planned(MODELS[model], way, **how).values())
                      for way in ("QLoRA", "LoRA", "full")]
         assert by_method == sorted(by_method)
