@@ -1,4 +1,5 @@
 """A language model that others trained, read into the course's own Transformer of lecture 06."""
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -187,6 +188,7 @@ def llama_names(config):
 def smollm2_transformers(device=None):
     """The same weights as transformers has them: (LlamaForCausalLM in eval mode, tokenizer)."""
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers.utils import logging
     file = GGUF(data.smollm2_gguf())
     c, facts = _config(file.facts), file.facts
     tensors, names = _weights(file, c), llama_names(c)
@@ -198,8 +200,14 @@ def smollm2_transformers(device=None):
         num_key_value_heads=c.n_kv_heads, max_position_embeddings=c.max_len, rms_norm_eps=c.eps,
         rope_parameters={"rope_type": "default", "rope_theta": c.rotary_base},
         tie_word_embeddings=True, **special)
+    # peft 0.21 asks a model of transformers 5 by an old name, and says so at each call
+    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()                      # 0.1 s of it, printed as an error
     theirs = LlamaForCausalLM.from_pretrained(
         None, config=config, state_dict={names[ours]: w for ours, w in tensors.items()})
+    if shown:
+        logging.enable_progress_bar()
     words = {name.removesuffix("_id"): facts["tokenizer.ggml.tokens"][i]
              for name, i in special.items()}
     tokenizer = PreTrainedTokenizerFast(
