@@ -101,6 +101,18 @@ def test_changed_requirements_are_installed(clone):
     assert command(clone)[0] == 0 and not (site(clone) / "toy2.py").exists()
 
 
+def test_requirements_changed_during_the_install_are_not_forgotten(clone):
+    command(clone)
+    (clone / ".venv" / "complete.json").unlink()
+    child = start(clone)
+    while "trying the environment" not in child.stdout.readline():      # pip has read them
+        assert child.poll() is None
+    (clone / "requirements.txt").write_text("toy==2\n")
+    child.communicate(timeout=120)
+    assert command(clone)[0] == 0 and (site(clone) / "toy2.py").exists()
+    (clone / "requirements.txt").write_text("toy==1\n")
+
+
 def test_what_a_killed_pip_left_is_repaired(clone):
     command(clone)
     (clone / ".venv" / "complete.json").unlink()

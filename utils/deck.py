@@ -1,5 +1,6 @@
 """The course's map: its lectures, the deck's items, and which cell teaches which item."""
 import json
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,7 +116,11 @@ def course_map():
     from .show import COLOURS, Figure, layout
     here = notebooks("lectures")
     place = {"00": (0, 1), "01": (1, 1), "02": (2, 1), "03": (3, 1), "04": (4, 1), "05": (5, 1),
-             "06": (6, 1), "07": (7, 2), "08": (7, 1), "11": (7, 0), "09": (8, 1.5), "10": (8, 0.5)}
+             "06": (6, 1), "07": (7, 2.3), "08": (7, 1), "11": (7, -0.3), "09": (8.1, 1.5),
+             "10": (8.1, 0.5)}
+    beside = {"06": "top left", "07": "top center", "08": "top center", "09": "top center",
+              "10": "bottom center"}                    # else below, then above, in turn
+    words = textwrap.TextWrapper(12, break_long_words=False, break_on_hyphens=False).wrap
     arrows = [{"ax": place[a][0], "ay": place[a][1], "x": place[b][0], "y": place[b][1],
                "axref": "x", "ayref": "y", "xref": "x", "yref": "y", "showarrow": True,
                "arrowhead": 2, "arrowcolor": "#888888", "standoff": 16, "startstandoff": 16,
@@ -127,19 +132,19 @@ def course_map():
         chosen = [n for n in LECTURES if (n in here) == there]
         traces.append({"type": "scatter", "name": name, "mode": "markers+text",
                        "x": [place[n][0] for n in chosen], "y": [place[n][1] for n in chosen],
-                       "text": [f"<b>{n}</b><br>" + LECTURES[n][0].replace(" ", "<br>", 1)
+                       "text": ["<br>".join([f"<b>{n}</b>", *words(LECTURES[n][0])])
                                 for n in chosen],
-                       "textposition": ["bottom center" if int(n) % 2 else "top center"
-                                        for n in chosen],
+                       "textposition": [beside.get(n) or ("bottom center" if int(n) % 2 else
+                                                          "top center") for n in chosen],
                        "textfont": {"size": 11},
                        "marker": {"size": 20, "symbol": symbol, "color": COLOURS[0 if there else 1],
                                   "line": {"width": 2}}})
     shape = layout(f"{len(here)} of {len(LECTURES)} lectures stand; arrows say what builds on what",
                    height=340, annotations=arrows)
-    shape["xaxis"] = {"visible": False, "range": [-0.6, 8.7]}
-    shape["yaxis"] = {"visible": False, "range": [-0.8, 2.8]}
+    shape["xaxis"] = {"visible": False, "range": [-0.5, 8.8]}
+    shape["yaxis"] = {"visible": False, "range": [-1.5, 3.4]}
     shape["margin"] |= {"l": 10, "b": 10}
     shape["legend"] = {"orientation": "h", "x": 0.02, "y": 0.04}
-    words = "; ".join(f"{n} {title}" + (f" builds on {', '.join(before)}" if before else "")
+    told = "; ".join(f"{n} {title}" + (f" builds on {', '.join(before)}" if before else "")
                       for n, (title, before) in LECTURES.items())
-    return Figure([t for t in traces if t["x"]], shape, f"The map of the course. {words}.")
+    return Figure([t for t in traces if t["x"]], shape, f"The map of the course. {told}.")

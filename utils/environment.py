@@ -112,6 +112,7 @@ def _make(lock_file):
             _step(command, log, temporary, lambda text: None, lock_file)
         (VENV / "complete.json").unlink(missing_ok=True)
         _drop_halves()
+        wanted = _facts()["requirements"]               # as pip reads them, should they change
         watcher = _Watcher(progress, temporary)
         command = [python(), "-m", "pip", "install", "--progress-bar", "off",
                    "--no-warn-script-location", "-r", "requirements.txt"]
@@ -123,7 +124,7 @@ def _make(lock_file):
             (VENV / "pyvenv.cfg").unlink(missing_ok=True)       # the next run starts afresh
             raise Trouble(f"The new environment does not work ({_last_line(text)}). Run the same "
                           f"command again: it starts afresh. Log: {log}")
-        _write_stamp()
+        _write_stamp(wanted)
     except BaseException:
         progress.stop()
         raise
@@ -182,9 +183,10 @@ def _drop_halves():
         shutil.rmtree(item) if item.is_dir() else item.unlink()
 
 
-def _write_stamp():
+def _write_stamp(requirements):
     part = VENV / "complete.json.part"
-    part.write_text(json.dumps(_facts(), indent=1), encoding="utf8")
+    facts = _facts() | {"requirements": requirements}
+    part.write_text(json.dumps(facts, indent=1), encoding="utf8")
     os.replace(part, VENV / "complete.json")
 
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("lectures", "solutions", "exercises")
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 VIEW = "application/vnd.jupyter.widget-view+json"
+SLIDE_WIDTH = 680                                       # page pixels at 1280 x 720 and zoom 150 %
 CELL_SECONDS, NOTEBOOK_SECONDS = 300, 900
 
 
@@ -100,8 +101,8 @@ def add_pictures(paths):
                     figure = output.get("data", {}).get(PLOTLY)
                     if figure:
                         url = page.evaluate(
-                            "f => Plotly.toImage(f, {format: 'png', width: 760, "
-                            "height: f.layout.height})", figure)
+                            "([f, width]) => Plotly.toImage(f, {format: 'png', width, "
+                            "height: f.layout.height})", [figure, SLIDE_WIDTH])
                         output["data"]["image/png"] = url.split(",", 1)[1] + "\n"
             write(notebook, path)
         browser.close()

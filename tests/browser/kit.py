@@ -1,6 +1,9 @@
 """A throw-away JupyterLab and a page in it, driven as a reader and a teacher would."""
+import ast
+import json
 import os
 import time
+import urllib.request
 from contextlib import contextmanager
 
 from playwright.sync_api import sync_playwright
@@ -11,7 +14,9 @@ APP = "window.jupyterapp"
 CELLS = f"{APP}.shell.currentWidget.content.widgets"
 READY = (f"() => {APP}?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle' "
          f"&& {APP}.shell.currentWidget.content?.widgets?.length > 1")
-RAN = f"() => {CELLS}.filter(c => c.model.type === 'code').every(c => c.model.executionCount)"
+IDLE = f"i => {CELLS}[i].model.executionState === 'idle' && {CELLS}[i].model.executionCount"
+FAILED = (f"i => {CELLS}[i].model.sharedModel.getOutputs().filter(o => o.output_type === 'error')"
+          ".map(o => `${o.ename}: ${o.evalue}`)[0]")
 # Lab's own slip when slides take cells that its scrolling list has let go: not ours, harmless.
 FOREIGN = "Cannot read properties of null (reading 'observe')"
 # What is on the slide: how many cells show, what leaves the screen, what is cut or scrolls.
@@ -70,11 +75,22 @@ class Opener:
         page.goto(f"{self.url}lab/tree/{path}?reset&token={self.token}")
         page.wait_for_function(READY)
         page.seconds_to_open = time.perf_counter() - started
-        yield page
-        page.evaluate(f"async () => {{ const p = {APP}.shell.currentWidget; "
-                      "await p.sessionContext.shutdown(); "
-                      "await p.context.revert?.().catch(() => 0); }")
-        context.close()
+        try:
+            yield page
+        finally:
+            context.close()
+            self.end_kernels()
+
+    def end_kernels(self):
+        """Ask the server itself: a page can wait for ever for its own kernel to end."""
+        for session in self._ask("api/sessions"):
+            self._ask(f"api/sessions/{session['id']}", "DELETE")
+
+    def _ask(self, path, method="GET"):
+        request = urllib.request.Request(self.url + path, method=method,
+                                         headers={"Authorization": f"token {self.token}"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read() or "[]")
 
 
 def opened(page, path):
@@ -96,10 +112,40 @@ def command(page, name):
     page.evaluate(f"async () => {{ await {APP}.commands.execute('{name}'); }}")
 
 
-def run_all(page):
-    """Run every cell and wait until each has its number."""
-    command(page, "notebook:run-all-cells")
-    page.wait_for_function(RAN, timeout=480_000)
+def names(source):
+    """The names that a cell reads from elsewhere, and those that it gives to later cells."""
+    tree = ast.parse(source)
+    nodes = list(ast.walk(tree))
+    bound = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    bound |= {n.name for n in nodes if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    bound |= {(n.asname or n.name).split(".")[0] for n in nodes if isinstance(n, ast.alias)}
+    read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    return read, bound
+
+
+def controls(sources):
+    """Which code cells (index to source) show a control, with the cells they need before them."""
+    chosen, wanted = [], set()
+    for i, source in sorted(sources.items(), reverse=True):
+        read, bound = names(source)
+        if "predict(" in source or "from utils.explorers" in source or bound & wanted:
+            chosen.insert(0, i)
+            wanted |= read
+    return chosen
+
+
+def run_controls(page):
+    """Bring predictions and explorers to life; all else shows the results in the file.
+
+    nbval runs every cell. Here each slide must fit as it looks when its controls are live.
+    """
+    sources = page.evaluate(f"() => {CELLS}.map(c => c.model.type === 'code' "
+                            "? c.model.sharedModel.source : null)")
+    for i in controls({i: source for i, source in enumerate(sources) if source is not None}):
+        activate(page, i)
+        command(page, "notebook:run-cell")
+        page.wait_for_function(IDLE, arg=i, timeout=240_000)
+        assert not page.evaluate(FAILED, i), f"cell {i}: {page.evaluate(FAILED, i)}"
     page.wait_for_timeout(1500)
 
 

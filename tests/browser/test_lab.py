@@ -2,7 +2,7 @@
 import time
 
 import pytest
-from kit import APP, CELLS, SLIDE, activate, command, jupyter, opened, run_all, run_until
+from kit import APP, CELLS, SLIDE, activate, command, jupyter, opened, run_controls, run_until
 
 from utils import deck, slides
 from utils.environment import browser
@@ -44,9 +44,9 @@ def lab(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=LECTURES)
 def lecture(lab, request):
-    """A page with a lecture whose every cell was run."""
+    """A page with a lecture, its predictions and explorers live."""
     with lab.notebook(LECTURES[request.param], zoom=1.5) as page:
-        run_all(page)
+        run_controls(page)
         yield page
 
 
