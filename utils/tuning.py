@@ -14,7 +14,7 @@ from .machine import device as best_device
 from .machine import megabytes
 from .training import Log, Recipe, fit
 
-ROWS = 128              # rows of logits that exist at a time: 25 MB for 49,152 tokens
+ROWS = 256              # tokens whose logits exist at a time: 50 MB for a vocabulary of 49,152
 POOL = 8                # batches whose sequences are sorted by length together
 
 
