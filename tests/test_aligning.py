@@ -124,6 +124,13 @@ def test_at_kl_reads_between_two_steps():
         al.at_kl(path, 5.0)
 
 
+@pytest.mark.parametrize("budget", [0.2, 1.8, 9.0])
+def test_beta_for_spends_the_budget(budget):
+    start, weights = al.reference(), torch.tensor([0, 0, .6, .3, -.1, -.1, -.3, -1.0])
+    policy = al.best_policy(start, weights, al.beta_for(start, weights, budget))
+    assert al.kl(policy, start) == pytest.approx(budget, abs=1e-3)
+
+
 def test_nothing_touches_the_global_random_state():
     before = torch.get_rng_state()
     al.ppo(al.reference(), torch.ones(al.V), 1.0, clip, steps=2)

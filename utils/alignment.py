@@ -20,7 +20,7 @@ def worth():
     """What n uses of a word are truly worth to a person: (V, T + 1), n from 0."""
     n = torch.arange(T + 1)
     value, limit = torch.tensor(WORTH)[:, None], torch.tensor(LIMIT)[:, None]
-    return value * n.minimum(limit) + EXCESS * (n - limit).clamp(min=0)
+    return value * n.minimum(limit) + EXCESS * (n - limit).clamp(min=0) + 0.0    # no -0
 
 
 def counts(replies):

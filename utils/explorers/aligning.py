@@ -23,7 +23,7 @@ def distribution(prompt):
 class SamplingBench(Explorer):
     """Which tokens may come next, and which does your setting leave?"""
 
-    controls = {"prompt": text("The cat sat on the", "prompt",
+    controls = {"prompt": text("I would like to drink a cup of", "prompt",
                                ("", "The capital of France is", "1 2 3 4", "é 東京 \u2603")),
                 "temperature": slider(0.0, 2.0, value=1.0, step=0.1, label="temperature"),
                 "top_k": choice((ALL, 1, 5, 20, 100), label="top-k"),
@@ -51,7 +51,8 @@ class SamplingBench(Explorer):
             trace["text"] = None
         made.layout["xaxis"] |= {"tickvals": ticks, "tickangle": 0, "tickfont": {"size": 11},
                                  "ticktext": [name[:9] or "''" for name in result["names"]]}
-        made.layout["yaxis"]["range"] = [0, 1]
+        top = max(float(result["model"].max()), float(result["kept"].max()))
+        made.layout["yaxis"]["range"] = [0, 1.1 * top]
         made.layout["legend"] = {"x": 0.98, "y": 0.98, "xanchor": "right"}
         made.layout["margin"] |= {"t": 34, "b": 30}
         return made
