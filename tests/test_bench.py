@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from utils import bench
-from utils.bench import bpe, engine, generate, gpu, train
+from utils.bench import bpe, engine, generate, gpu, lora, train
 from utils.bench.engine import Clock, Missing, Row, Times, compare, exit_code, in_turns, table
 from utils.installer import Trouble
 from utils.training import Recipe
@@ -95,7 +95,7 @@ def test_the_command_runs_what_is_named_and_hands_on_the_repeats(monkeypatch, ca
 
 
 @pytest.mark.parametrize("words, said", [
-    (["speed"], "knows train, generate, bpe, gpu"), (["--repeats"], "number of 1 or more"),
+    (["speed"], "knows train, generate, bpe, lora, gpu"), (["--repeats"], "number of 1 or more"),
     (["--repeats", "0"], "'0' came"), (["train", "--repeats", "two"], "'two' came")])
 def test_words_that_mean_nothing_are_named(words, said):
     with pytest.raises(Trouble, match=said):
@@ -202,3 +202,42 @@ def test_the_gpu_rows_do_their_sums_on_any_device(monkeypatch):
     assert third.score == pytest.approx(100 * 2e6 * 78e6 / 312e12)
     monkeypatch.setattr(gpu, "GOAL_NATS", 1.45)
     assert gpu.rows(1)[0].score == 0, "the goal was not reached"
+
+
+LLAMA = {"vocab_size": 61, "d_model": 24, "n_layers": 2, "n_heads": 6, "n_kv_heads": 2, "d_ff": 40}
+TASK = {"B": 3, "T": 8, "r": 3, "alpha": 7, "names": ["q", "v", "down"]}
+
+
+@pytest.mark.parametrize("silent", [0, 6])
+def test_a_step_of_lora_moves_both_sides_alike(monkeypatch, silent):
+    asked = []
+
+    def alone(side, *how):
+        asked.append((side, *how))
+        return {"ours": 200.0, "peer": 220.0}[side], 4.0
+    monkeypatch.setattr(lora, "alone", alone)
+    first, second = lora.one_task("tiny", silent, 6, LLAMA, TASK)
+    assert first.wanted == pytest.approx(1 / 0.97) and first.score > 0
+    assert second.score == pytest.approx(1.1) and second.wanted == pytest.approx(1 / 0.95)
+    assert (second.ours, second.peer) == ("200 MB", "220 MB") and second.met
+    assert asked == [(side, LLAMA, TASK, silent) for side in ("ours", "peer")]
+
+
+def test_the_loss_of_a_step_of_lora_falls_and_is_the_same_in_both():
+    steps = [lora.stepper(side, LLAMA, TASK, 3) for side in ("ours", "peer")]
+    seen = [[step() for _ in range(12)] for step in steps]
+    assert seen[0] == pytest.approx(seen[1], rel=1e-5) and seen[0][-1] < seen[0][0]
+    with pytest.raises(AssertionError, match="losses 1.0 and 1.1 differ"):
+        lora.same("a", 1.0, 1.1)
+
+
+def test_memory_is_measured_in_a_process_of_its_own():
+    ours, loss = lora.alone("ours", LLAMA, TASK, 3)
+    assert 0 < ours < 500 and 0 < loss < 20
+    with pytest.raises(RuntimeError, match="(?s)the process of ours ended with .*d_model"):
+        lora.alone("ours", LLAMA | {"d_model": 25}, TASK, 3)
+
+
+def test_both_lora_tasks_are_asked_for(monkeypatch):
+    monkeypatch.setattr(lora, "one_task", lambda *a: [a])
+    assert [row[1:] for row in lora.rows(7)] == [(0, 7), (48, 7)]

@@ -96,15 +96,16 @@ def load(model, folder):
     """
     folder = Path(folder)
     config, (tensors, told) = read_config(folder / CONFIG), read(folder / WEIGHTS)
-    theirs = {peft: name for name, peft in peft_names(model).items()}
-    made = {}
+    if "lora" in told and json.loads(told["lora"]) != [config["r"], config["lora_alpha"]]:
+        raise CheckpointError(f"{folder}: its two files are of different adapters.")
+    theirs, made = {peft: name for name, peft in peft_names(model).items()}, {}
     for peft in dict.fromkeys(_map_of(key, folder) for key in tensors):
         if peft not in theirs:
             raise CheckpointError(f"{folder} is for another model: this one has no linear map "
                                   f"{peft}.")
         part = model.get_submodule(theirs[peft])
         made[theirs[peft]] = _layer(getattr(part, "base", part), peft, tensors, config, folder)
-    _same_base(model, told, config, theirs, folder)
+    _same_base(model, told, theirs, folder)
     remove_lora(model).requires_grad_(False)
     for name, part in made.items():
         put(model, name, part)
@@ -167,10 +168,8 @@ def _pattern(pattern, name, usual):
                  if f".{name}".endswith(f".{key}")), usual)
 
 
-def _same_base(model, told, config, theirs, folder):
-    """Raise CheckpointError when the file's notes speak of another alpha or another base."""
-    if "lora" in told and json.loads(told["lora"]) != [config["r"], config["lora_alpha"]]:
-        raise CheckpointError(f"{folder}: its two files are of different adapters.")
+def _same_base(model, told, theirs, folder):
+    """Raise CheckpointError when the file's notes speak of a base with other numbers."""
     for peft, numbers in json.loads(told.get("base", "{}")).items():
         pair = torch.stack([torch.tensor(numbers), sample(model.get_submodule(theirs[peft]))])
         if float(torch.corrcoef(pair)[0, 1]) < ALIKE:

@@ -39,8 +39,8 @@ class LoRALinear(nn.Module):
             return F.linear(x, self.merged, self.base.bias)
         y = self.base(x)
         thin = F.linear(x, self.A.to(x.dtype))          # (..., r)
-        return torch.addmm(y.flatten(0, -2), thin.flatten(0, -2), self.B.T.to(y.dtype),
-                           alpha=self.scaling).view(y.shape)
+        rows = y.view(-1, self.out_features), thin.view(-1, self.r)
+        return torch.addmm(*rows, self.B.T.to(y.dtype), alpha=self.scaling).view(y.shape)
 
     @torch.no_grad()
     def merge(self):

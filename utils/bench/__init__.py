@@ -5,7 +5,7 @@ from .. import environment
 from ..installer import Trouble
 from .engine import Missing, exit_code, heading, table
 
-NAMES = ("train", "generate", "bpe", "gpu")
+NAMES = ("train", "generate", "bpe", "lora", "gpu")
 
 
 def asked(words):

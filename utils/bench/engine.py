@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from .. import machine
 
-PEERS = ("transformers", "tokenizers")
+PEERS = ("transformers", "tokenizers", "peft")
 
 
 class Missing(RuntimeError):

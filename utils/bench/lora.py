@@ -11,7 +11,7 @@ from ..transformer import Config, Transformer
 from ..tuning import Peak, tuning_loss
 from .engine import Row, in_turns, peer_library, times_less
 
-REPEATS = 5
+REPEATS = 9
 # SmolLM2-135M's shape (its config.json); a batch as lecture 09 has it.
 SHAPE = {"vocab_size": 49152, "d_model": 576, "n_layers": 30, "n_heads": 9, "n_kv_heads": 3,
          "d_ff": 1536}
