@@ -8,7 +8,7 @@ from utils import sentiment
 from utils.corpora import Snippet
 from utils.explorers.lora import (COLUMNS, SPECTRA, MemoryPlanner, RankDial, trained_error,
                                   with_spectrum)
-from utils.intervals import bootstrap, wilson
+from utils.intervals import bootstrap, whiskers, wilson
 from utils.lora import add_lora
 from utils.memory import (GPUS, METHODS, MODELS, PRECISIONS, Shape, activation_numbers, planned,
                           smallest_gpu)
@@ -194,3 +194,8 @@ def test_wilson_and_the_bootstrap():
     assert mean == pytest.approx(float(sample.mean()), abs=1e-6)
     assert high - low == pytest.approx(2 * 1.96 * float(sample.std()) / 20, rel=0.1)
     assert bootstrap(sample) == (mean, low, high)
+
+
+def test_whiskers_reach_from_low_to_high():
+    bars = whiskers([0.5, 0.8], [(0.4, 0.7), (0.75, 0.9)])["error_y"]
+    assert bars["array"] == [0.2, 0.1] and bars["arrayminus"] == [0.1, 0.05]

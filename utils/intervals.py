@@ -18,3 +18,15 @@ def bootstrap(values, times=2000, seed=0):
     means = values[torch.randint(len(values), (times, len(values)), generator=rng)].mean(1)
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return float(values.mean()), low, high
+
+
+def whiskers(heights, ends):
+    """Intervals for bars of utils.show: settings for their trace, `figure.data[0] |= ...`.
+
+    heights: numbers; ends: a (low, high) for each.
+    """
+    pairs = list(zip(heights, ends, strict=True))
+    return {"textposition": "inside", "error_y": {
+        "type": "data", "symmetric": False,
+        "array": [round(high - y, 4) for y, (_, high) in pairs],
+        "arrayminus": [round(y - low, 4) for y, (low, _) in pairs]}}

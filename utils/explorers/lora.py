@@ -122,7 +122,7 @@ class MemoryPlanner(Explorer):
         shape["xaxis"]["range"] = [0, round(1.05 * widest, 2)]
         shape["yaxis"] = axis("", type="category", categoryorder="array",
                               categoryarray=[*rows, "needed"])
-        shape["legend"] |= {"title": {"text": "GB"}, "font": {"size": 11}, "traceorder": "normal"}
+        shape["legend"] |= {"font": {"size": 11}, "traceorder": "normal"}
         shape["margin"] |= {"t": 30, "b": 40, "l": 150}
         return Figure(data, shape, "")
 
