@@ -26,7 +26,7 @@ def whiskers(heights, ends):
     heights: numbers; ends: a (low, high) for each.
     """
     pairs = list(zip(heights, ends, strict=True))
-    return {"textposition": "inside", "error_y": {
+    return {"textposition": "inside", "insidetextanchor": "start", "error_y": {
         "type": "data", "symmetric": False,
         "array": [round(high - y, 4) for y, (_, high) in pairs],
         "arrayminus": [round(y - low, 4) for y, (low, _) in pairs]}}
