@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils import data, store
+from utils import data, machine, store
 from utils.embedder import load_minilm
 from utils.gguf import GGUF
 from utils.hub import HubError, load_hub, shape_of
@@ -271,3 +271,14 @@ def test_without_a_network_or_with_pickled_weights_it_says_what_to_do(folder, tm
     torch.save(folder[1].state_dict(), pickled / "pytorch_model.bin")
     with pytest.raises(HubError, match="safetensors"):
         load_hub(str(pickled), "cpu")
+
+
+def test_cores_are_taken_up_to_a_limit_and_never_given_back(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        monkeypatch.setattr(machine.os, "cpu_count", lambda: 3)
+        assert (machine.use_cores(2), machine.use_cores(), machine.use_cores(2)) == (2, 3, 3)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -24,6 +24,17 @@ def precision(place, wanted=None):
     return getattr(torch, wanted or ("bfloat16" if place.type == "cuda" else "float32"))
 
 
+def use_cores(most=4):
+    """Let torch compute on several cores, most of them at most, from here on; returns how many.
+
+    A kernel of the course starts with one, which is faster for small models; one as large as
+    SmolLM2 gains. On a machine that is busy with something else it may lose.
+    """
+    import torch
+    torch.set_num_threads(max(torch.get_num_threads(), min(most, os.cpu_count() or 1)))
+    return torch.get_num_threads()
+
+
 def megabytes(place):
     """Memory in use, in MB: the most that tensors took on a GPU, of the process elsewhere."""
     if place.type == "cuda":
