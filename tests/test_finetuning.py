@@ -180,7 +180,8 @@ def test_a_new_head_learns_what_the_states_tell(pretrained):
     upper = sentiment.Upper(pretrained, 2)
     x = sentiment.states(upper, found)
     found.fresh = (x[:, 3] > x[:, 3].median()).float()
-    w, b = sentiment.head_only(upper, found)
+    w, b, spent = sentiment.head_only(upper, found)
+    assert spent["trainable"] == len(w) + 1 and spent["seconds"] > 0
     assert ((x @ w + b > 0) == (found.fresh > 0)).float().mean() > 0.9
 
 

@@ -130,8 +130,7 @@ def teach(upper, found, lr, batch=16, epochs=1, seed=0):
     with torch.random.fork_rng(), Peak(place) as peak:
         fit(upper, batches, recipe, loss=verdict_loss, device=place)
     upper.eval().zero_grad()
-    return {"trainable": trainable, "seconds": time.perf_counter() - began,
-            "peak_mb": peak.mb - peak.before, "file_mb": trainable * 4 / 1e6}
+    return cost(trainable, began, peak)
 
 
 @torch.no_grad()
@@ -150,17 +149,28 @@ def right(upper, found, batch=64):
 
 
 def head_only(upper, train, decay=0.01, steps=300):
-    """A new linear head on the frozen states, logistic regression: (weights (d,), bias)."""
-    x = states(upper, train)
-    mean, spread = x.mean(0), x.std(0)
-    w = torch.zeros(x.shape[1], device=x.device, requires_grad=True)
-    b = torch.zeros((), device=x.device, requires_grad=True)
-    optimizer = torch.optim.AdamW([w, b], lr=0.01, weight_decay=0.0)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        logits = (x - mean) / spread @ w + b
-        loss = F.binary_cross_entropy_with_logits(logits, train.fresh)
-        (loss + decay * w.square().sum()).backward()
-        optimizer.step()
+    """A new linear head on the frozen states, logistic regression: (weights (d,), bias, cost).
+
+    cost: a dict as `teach` returns it.
+    """
+    began = time.perf_counter()
+    with Peak() as peak:
+        x = states(upper, train)
+        mean, spread = x.mean(0), x.std(0)
+        w = torch.zeros(x.shape[1], device=x.device, requires_grad=True)
+        b = torch.zeros((), device=x.device, requires_grad=True)
+        optimizer = torch.optim.AdamW([w, b], lr=0.01, weight_decay=0.0)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            logits = (x - mean) / spread @ w + b
+            loss = F.binary_cross_entropy_with_logits(logits, train.fresh)
+            (loss + decay * w.square().sum()).backward()
+            optimizer.step()
     w, b = w.detach() / spread, b.detach()
-    return w, b - mean @ w
+    return w, b - mean @ w, cost(len(w) + 1, began, peak)
+
+
+def cost(trainable, began, peak):
+    """What a training took: numbers that could move, seconds, memory and file in MB."""
+    return {"trainable": trainable, "seconds": time.perf_counter() - began,
+            "peak_mb": peak.mb - peak.before, "file_mb": trainable * 4 / 1e6}
