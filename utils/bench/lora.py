@@ -102,7 +102,7 @@ def stepper(side, shape, task, silent):
         value = loss()
         value.backward()
         optimizer.step()
-        return float(value)
+        return float(value.detach())
     return step
 
 
