@@ -9,9 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .data import load_snippets
-from .machine import device as best_device
-from .training import Recipe, fit
-from .tuning import Peak
+from .tuning import Peak, tune
 
 SUFFIX, FOR, AGAINST = " It was", " wonderful", " awful"
 
@@ -122,15 +120,10 @@ def teach(upper, found, lr, batch=16, epochs=1, seed=0):
         rng = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         some = torch.randperm(n, generator=rng)[at * batch:(at + 1) * batch].to(targets.device)
         return found.hidden[some], targets[some]
-    steps = epochs * (n // batch)
-    recipe = Recipe(steps, batch, lr=lr, weight_decay=0.0, betas=(0.9, 0.999), decay="linear",
-                    warmup=max(1, steps // 10), cooldown=0.9, final=0.0, check_every=steps)
-    trainable = sum(p.numel() for p in upper.parameters() if p.requires_grad)
-    began, place = time.perf_counter(), best_device()
-    with torch.random.fork_rng(), Peak(place) as peak:
-        fit(upper, batches, recipe, loss=verdict_loss, device=place)
-    upper.eval().zero_grad()
-    return cost(trainable, began, peak)
+
+    began = time.perf_counter()
+    log = tune(upper, batches, epochs * (n // batch), lr, batch=batch, loss=verdict_loss)
+    return cost(log.trainable, began, log.above_mb)
 
 
 @torch.no_grad()
@@ -167,10 +160,10 @@ def head_only(upper, train, decay=0.01, steps=300):
             (loss + decay * w.square().sum()).backward()
             optimizer.step()
     w, b = w.detach() / spread, b.detach()
-    return w, b - mean @ w, cost(len(w) + 1, began, peak)
+    return w, b - mean @ w, cost(len(w) + 1, began, peak.mb - peak.before)
 
 
-def cost(trainable, began, peak):
+def cost(trainable, began, peak_mb):
     """What a training took: numbers that could move, seconds, memory and file in MB."""
-    return {"trainable": trainable, "seconds": time.perf_counter() - began,
-            "peak_mb": peak.mb - peak.before, "file_mb": trainable * 4 / 1e6}
+    return {"trainable": trainable, "seconds": time.perf_counter() - began, "peak_mb": peak_mb,
+            "file_mb": trainable * 4 / 1e6}

@@ -182,13 +182,13 @@ class Tuned(Log):
 
 
 def tune(model, batches, steps, lr=1e-3, validate=None, watch=None, check_every=None, device=None,
-         **settings):
+         loss=tuning_loss, **settings):
     """Train what requires gradients with AdamW in place; returns a Tuned.
 
     batches: step -> (inputs, targets), such as Answers or utils.batches.Batches. The rate rises
-    for a tenth of the steps, then falls to 0 on a line. settings: of the Recipe. Only trained
-    numbers get an optimizer's state, and the backward pass ends at the lowest of them. The model
-    ends in eval mode without gradients. Raises what fit does.
+    for a tenth of the steps, then falls to 0 on a line. loss: as fit takes it. settings: of the
+    Recipe. Only trained numbers get an optimizer's state, and the backward pass ends at the lowest
+    of them. The model ends in eval mode without gradients. Raises what fit does.
     """
     place = device or best_device()
     recipe = Recipe(**{"steps": steps, "lr": lr, "weight_decay": 0.0, "betas": (0.9, 0.999),
@@ -199,7 +199,7 @@ def tune(model, batches, steps, lr=1e-3, validate=None, watch=None, check_every=
         raise ValueError("nothing of this model is trainable: add_lora, or requires_grad_()")
     try:
         with torch.random.fork_rng([place] * (place.type == "cuda")), Peak(place) as peak:
-            log = fit(model, batches, recipe, validate=validate, watch=watch, loss=tuning_loss,
+            log = fit(model, batches, recipe, validate=validate, watch=watch, loss=loss,
                       device=place)
     finally:
         model.zero_grad()

@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import optimizer as optimizers
 
 from .engine import exercise
-from .probe import name_of
+from .probe import first_optimiser, name_of
 
 
 class Small(nn.Module):
@@ -118,11 +118,6 @@ def one_optimiser(probe, seen, where):
     probe.true(len(set(owned)) == len(owned), "new-optimiser", f"{where}: {len(seen.steppers)} "
                "optimisers moved the same parameters: make one before the loop, as it remembers "
                "earlier steps")
-
-
-def first_optimiser():
-    """Made once in a process: the first of all imports torch's compiler, which takes seconds."""
-    torch.optim.SGD([torch.zeros(1)])
 
 
 @exercise("06.7", before=first_optimiser, hints=(

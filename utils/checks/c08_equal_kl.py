@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from .c08_known import real
 from .engine import exercise
+from .probe import first_optimiser
 
 NAMES = ("best-of-n", "PPO", "DPO")
 NEAR = 1e-4                                                 # nats, for the distance
@@ -127,11 +128,6 @@ def simulated(probe, reward, V, each, noise=1.0):
             rows += [(i, j)] * won + [(j, i)] * (n - won)
     rows = torch.tensor(rows)
     return rows[torch.randperm(len(rows), generator=probe.generator)]
-
-
-def first_optimiser():
-    """Made ahead of the check: the first of all imports torch's compiler, which takes seconds."""
-    torch.optim.SGD([torch.zeros(1)])
 
 
 @exercise("08.8", before=first_optimiser, hints=(

@@ -274,3 +274,8 @@ def crash_text(error, answer, args):
     named = {k: v for k, v in shapes.items() if re.search(rf"\b{re.escape(k)}\b", line)} or shapes
     text = ", ".join(f"{k} {v}" for k, v in list(named.items())[:8])
     return f"{line} raised {what}" + (f". Shapes there: {text}" if text else "")
+
+
+def first_optimiser():
+    """Made once in a process: the first of all imports torch's compiler, which takes seconds."""
+    torch.optim.SGD([torch.zeros(1)])
