@@ -13,8 +13,8 @@ class Monitor(Watcher):
     """Give it to fit(watch=...) in a notebook: it shows itself at the first step.
 
     steps: of the recipe. baseline: {name: nats per token} drawn as level lines. height: of the
-    figure, in pixels. The buttons act while the cell runs: JupyterLab from 4.4 and ipykernel 7.0
-    to 7.3 take them on a thread of their own.
+    figure, in pixels. The buttons act while the cell runs: JupyterLab from 4.4 and ipykernel from
+    7.0 take them on a thread of their own.
     """
 
     def __init__(self, steps, baseline=None, height=250):
@@ -121,6 +121,10 @@ class Monitor(Watcher):
         self.widget()
         self.draw()
         self._handle = display(self._bundle(), raw=True, display_id=True)
+        # ipykernel 7.4 answers a widget on the thread that last spoke through it: here the one
+        # that trains, which listens only when it is done. Forget it, and the click comes at once.
+        for button in (self._pause, self._stop):
+            vars(button.comm or self).pop("_reply_subshell_id", None)
 
     def _bundle(self):
         bundle = self.widget()._repr_mimebundle_()
