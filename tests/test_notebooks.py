@@ -19,8 +19,10 @@ TAUGHT = {"00": {"D01"}, "02": {f"D{i}" for i in range(10, 19)},
           "01": {"D01", "D02", "D03", "D04", "D07", "D08", "D10", "D11", "D12"},
           "03": {"D02", "D05", "D06", "D09"}, "04": {"D09", "D19", "D20", "D21", "D22"},
           "05": {"D20", "D21", "D23", "D24", "D25"}, "06": {"D22", "D26", "D29"},
+          "07": {"D27", "D28", "D29", "D34", "D35", "D36", "D37"},
           "08": {"D30", "D31", "D32", "D33", "D38", "D39"},
-          "09": {"D38", "D40", "D41", "D42", "D43", "D44", "D49"}}
+          "09": {"D38", "D40", "D41", "D42", "D43", "D44", "D49"}, "10": {"D45"},
+          "11": {"D01", "D02", "D46", "D47", "D48", "D49"}}
 
 
 def read(name):
@@ -164,11 +166,8 @@ def test_the_generator_refuses_broken_markers():
 
 def test_the_deck_is_a_map_of_all_items():
     assert list(deck.ITEMS) == [f"D{i:02d}" for i in range(1, 50)]
-    table = deck.coverage()
-    expected = {item for items in TAUGHT.values() for item in items}
-    assert expected <= {item for item, (taught, _) in table.items() if taught}
-    assert {f"D{i}" for i in (14, 15, 16, 17, 23, 24, 25)} <= {
-        item for item, (_, exercised) in table.items() if exercised}
+    for item, (taught, exercised) in deck.coverage().items():
+        assert taught and exercised, f"{item}: taught in {taught}, exercised in {exercised}"
 
 
 def test_the_deck_command_prints_every_item(capsys):
@@ -196,5 +195,4 @@ def test_the_readme_lists_what_is_there():
         assert row in readme
     for link in re.findall(r"\]\(([^)#]+)\)", readme):
         assert (ROOT / link).exists(), link
-    to_come = ("None", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
-    assert f"{to_come[len(deck.LECTURES) - len(LECTURES)]} more are planned" in readme
+    assert len(LECTURES) == len(deck.LECTURES), "a lecture of the map is missing"
