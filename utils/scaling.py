@@ -102,7 +102,7 @@ def isoflop(budgets=BUDGETS, widths=None, seeds=(0,), workers=None, watch=None):
 
     budgets: operations a run; widths: {budget: d_models}, WIDTHS unless given. workers: processes,
     one thread each; two where there are two cores. The numbers do not depend on it. Always on the
-    processor: for models this small a GPU is no faster. watch: (runs done, runs in all) is called
+    processor: models this small keep no GPU busy. watch: (runs done, runs in all) is called
     after each; a line in the notebook unless given. Returns a list of Run, by budget, width, seed.
     """
     from .data import rebuilt_tiny_shakespeare
