@@ -19,7 +19,7 @@ from .transformer import Config, Transformer
 
 __all__ = ["BUDGETS", "CHINCHILLA", "REFIT", "WIDTHS", "Law", "Run", "cluster_flops", "curves",
            "exponent", "fit_floor", "fit_law", "isoflop", "optima", "parabola", "power_fit",
-           "train_flops", "train_run"]
+           "train_flops"]
 
 BUDGETS = (3e9, 1e10, 3e10)                     # operations of one run, 6 N D
 WIDTHS = {3e9: (8, 12, 16, 20, 24, 32),         # d_model of the runs of each budget
@@ -69,7 +69,7 @@ def plan(C, d_model, vocab_size=64):
 
 
 def train_run(C, d_model, seed=0):
-    """Train one model for C operations and return its Run; random numbers by seed alone.
+    """Train one model for C operations on the text isoflop shares; random numbers by seed alone.
 
     Muon for matrices, so that one rate suits all widths (AdamW's best rate fell with the width).
     The rate rises for a twentieth of the run, whatever its length, and then falls to 0.
