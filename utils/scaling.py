@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from .transformer import Config, Transformer
 
 __all__ = ["BUDGETS", "CHINCHILLA", "REFIT", "WIDTHS", "Law", "Run", "cluster_flops", "curves",
            "exponent", "fit_floor", "fit_law", "isoflop", "optima", "parabola", "power_fit",
-           "train_flops"]
+           "plan", "train_flops", "train_run"]
 
 BUDGETS = (3e9, 1e10, 3e10)                     # operations of one run, 6 N D
 WIDTHS = {3e9: (8, 12, 16, 20, 24, 32),         # d_model of the runs of each budget
@@ -68,21 +69,24 @@ def plan(C, d_model, vocab_size=64):
     return N, max(5, round(C / (6 * N) / (BATCH * CONTEXT)))
 
 
-def train_run(C, d_model, seed=0):
-    """Train one model for C operations on the text isoflop shares; random numbers by seed alone.
+def train_run(C, d_model, seed=0, train=None, val=None, vocab_size=64):
+    """Train one model for C operations and return its Run; random numbers by seed alone.
 
+    train, val: (n,) ids below vocab_size; those that isoflop shares unless given.
     Muon for matrices, so that one rate suits all widths (AdamW's best rate fell with the width).
     The rate rises for a twentieth of the run, whatever its length, and then falls to 0.
     """
-    N, steps = plan(C, d_model, _text["symbols"])
+    train, val = (_text[name] if ids is None else ids
+                  for name, ids in (("train", train), ("val", val)))
+    N, steps = plan(C, d_model, vocab_size)
     warmup = max(3, steps // 20)
     recipe = Recipe(steps=steps, batch=BATCH, context=CONTEXT, lr=RATE, muon_lr=MUON_RATE,
                     muon_rounds=3, warmup=warmup, decay="linear", cooldown=1 - warmup / steps,
                     final=0.0, weight_decay=0.0, seed=seed)
-    batches = Batches(_text["train"], CONTEXT, BATCH, seed)
+    batches = Batches(train, CONTEXT, BATCH, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Transformer(shape(d_model, _text["symbols"]))
+        model = Transformer(shape(d_model, vocab_size))
     both = optimizers(model, recipe)
     for step in range(steps):
         inputs, targets = batches(step)
@@ -93,7 +97,7 @@ def train_run(C, d_model, seed=0):
         lm_loss(model, inputs, targets).backward()
         for optimizer in both:
             optimizer.step()
-    loss = held_out(model, _text["val"], CONTEXT, HELD_OUT)
+    loss = held_out(model, val, CONTEXT, HELD_OUT)
     return Run(C, N, steps * BATCH * CONTEXT, loss, seed, d_model, steps)
 
 
@@ -108,9 +112,9 @@ def isoflop(budgets=BUDGETS, widths=None, seeds=(0,), workers=None, watch=None):
     from .data import rebuilt_tiny_shakespeare
     text = rebuilt_tiny_shakespeare()
     characters = Characters(text)
-    ids = torch.tensor(characters.encode(text), dtype=torch.uint8)
-    shared = ids.numpy(), len(characters)
+    ids = torch.tensor(characters.encode(text), dtype=torch.uint8).numpy()
     tasks = [(C, d, seed) for C in budgets for d in (widths or WIDTHS)[C] for seed in seeds]
+    train = partial(train_run, vocab_size=len(characters))
     waiting = sorted(tasks, key=lambda task: -_cost(*task[:2]))         # longest first
     workers = min(workers or min(2, os.cpu_count() or 1), len(tasks))
     watch, done = watch or Line(), {}
@@ -121,21 +125,21 @@ def isoflop(budgets=BUDGETS, widths=None, seeds=(0,), workers=None, watch=None):
 
     if workers > 1:
         with suppress(BrokenProcessPool):               # where no process may be started: here
-            _by_processes(workers, shared, waiting, keep)
+            _by_processes(workers, ids, train, waiting, keep)
     threads = torch.get_num_threads()
-    _share(*shared)
+    _share(ids)
     try:
         for task in [task for task in waiting if task not in done]:
-            keep(task, train_run(*task))
+            keep(task, train(*task))
     finally:
         torch.set_num_threads(threads)
     return [done[task] for task in tasks]
 
 
-def _by_processes(workers, shared, tasks, keep):
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, shared)
+def _by_processes(workers, ids, train, tasks, keep):
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (ids,))
     try:
-        futures = {pool.submit(train_run, *task): task for task in tasks}
+        futures = {pool.submit(train, *task): task for task in tasks}
         for future in as_completed(futures):
             keep(futures[future], future.result())
     except BaseException:
@@ -144,15 +148,15 @@ def _by_processes(workers, shared, tasks, keep):
     pool.shutdown()
 
 
-def _begin(*shared):
+def _begin(ids):
     signal.signal(signal.SIGINT, signal.SIG_IGN)        # the notebook's own process answers it
-    _share(*shared)
+    _share(ids)
 
 
-def _share(ids, symbols):
+def _share(ids):
     torch.set_num_threads(1)
     ids, cut = torch.from_numpy(ids).long(), int(0.9 * len(ids))
-    _text.update(train=ids[:cut], val=ids[cut:], symbols=symbols)
+    _text.update(train=ids[:cut], val=ids[cut:])
 
 
 def _cost(C, d_model):
