@@ -1,5 +1,6 @@
 """Laws and their fits, counts of published models, the Markov source, and runs at equal compute."""
 import math
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 import torch
@@ -181,6 +182,14 @@ def test_runs_are_the_same_on_one_and_on_two_processes(wheels):
                                                                  (2e8, 8, 3)]
     for run in alone:
         assert 6 * run.N * run.D == pytest.approx(run.C, rel=0.1)
+
+
+def test_where_no_process_may_be_started_the_runs_are_made_here(wheels, monkeypatch):
+    def broken(*_):
+        raise BrokenProcessPool("not allowed")
+    monkeypatch.setattr(scaling, "_by_processes", broken)
+    runs = scaling.isoflop((1e8,), {1e8: (16,)}, (3, 4), workers=2)
+    assert [run.seed for run in runs] == [3, 4] and runs[0].loss != runs[1].loss
 
 
 @pytest.mark.parametrize("C", scaling.BUDGETS)
