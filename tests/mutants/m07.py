@@ -189,7 +189,7 @@ def never_word_0(ids, V, rng):
 
 
 def never_early(ids, V, rng):
-    chance = torch.linspace(0.05, 0.27, ids.shape[1])
+    chance = torch.linspace(0.058, 0.279, ids.shape[1])
     return (torch.rand(ids.shape, generator=rng) < chance) & (ids < V)
 
 
@@ -891,7 +891,7 @@ WRONG = {                                               # name: (answer, the cod
         "no labels": (labelled(lambda ids, *rest: torch.full_like(ids, -100)), "no-labels"),
         "flags": (labelled(lambda ids, inp, picked, *rest: picked), "dtype"),
         "floats": (mlm(end=lambda inp, labels: (inp.double(), labels)), "dtype"),
-        "labels first": (mlm(end=lambda inp, labels: (labels, inp)), "labels-first"),
+        "labels first": (mlm(end=lambda inp, labels: (labels, inp)), "swapped"),
         "input alone": (mlm(end=lambda inp, labels: inp), "type"),
         "three": (mlm(end=lambda inp, labels: (inp, labels, labels != -100)), "type"),
         "flat": (mlm(end=lambda inp, labels: (inp.flatten(), labels.flatten())), "shape"),
@@ -931,7 +931,7 @@ WRONG = {                                               # name: (answer, the cod
         "no marks": (target(no_marks), "no-marks"),
         "marks alone": (target(lambda tgt, *rest: [id for id in tgt if id > 32000]), "marks-only"),
         "whole": (target(lambda tgt, ids, given: list(ids)), "whole"),
-        "needs a span": (needs_a_span, "none"),
+        "needs a span": (needs_a_span, "no-end"),
         "ten sentinels": (hundred_sentinels, "input"),
         "nested": (target(lambda tgt, ids, given: [[32099 - k, *ids[a:b]] for k, (a, b) in
                                                    enumerate(given)]), "nested"),
@@ -968,9 +968,9 @@ WRONG = {                                               # name: (answer, the cod
         "no cross norm": (counts(lambda c, n: n - both(c) * c["n_layers"] * 2 * c["d_model"]),
                           "no-cross-norm"),
         "cross in every decoder": (counts(lambda c, n: n + (c["kind"] == "decoder") * c[
-            "n_layers"] * (attention_of(c) + 2 * c["d_model"])), "cross-everywhere"),
+            "n_layers"] * (attention_of(c) + 2 * c["d_model"])), "cross-alone"),
         "cross on both sides": (counts(lambda c, n: n + both(c) * c["n_layers"] * (
-            attention_of(c) + 2 * c["d_model"])), "cross-everywhere"),
+            attention_of(c) + 2 * c["d_model"])), "cross-in-encoder"),
         "one side": (counts(lambda c, n: count_params(c | {"kind": "decoder"})), "one-side"),
         "tied twice": (counts(lambda c, n: count_params(c | {"tied": False})), "tied-twice"),
         "always tied": (counts(lambda c, n: count_params(c | {"tied": True})), "always-tied"),
@@ -1007,7 +1007,7 @@ WRONG = {                                               # name: (answer, the cod
         "no model": (flops(lambda N, D: 6 * D), "no-model"),
         "squared": (flops(lambda N, D: 6 * N * N), "squared"),
         "sum": (flops(lambda N, D: 6 * (N + D)), "sum"),
-        "in 64 bits": (flops(lambda N, D: int(np.int64(6) * np.array(int(N)) * int(D))), "flops"),
+        "in 64 bits": (flops(lambda N, D: int(6 * torch.tensor(int(N)) * int(D))), "flops"),
         "billions": (flops(lambda N, D: 6 * N * D / 1e9), "flops"),
         "text": (flops(lambda N, D: f"{6 * N * D:.3g}"), "type"),
         "inverse": (shares(lambda u, *a: 1 / u), "inverse"),
@@ -1064,10 +1064,11 @@ WRONG = {                                               # name: (answer, the cod
         "N alone": (lambda *law: optimal_split(*law)[0], "type"),
         "three": (lambda *law: (*optimal_split(*law), 0.0), "type"),
         "negative": (lambda *law: tuple(-v for v in optimal_split(*law)), "not-positive"),
-        "whole numbers": (lambda *law: tuple(int(v) // 10 * 10 for v in optimal_split(*law)),
-                          "budget"),
+        "two digits": (lambda *law: tuple(float(f"{v:.1e}") for v in optimal_split(*law)),
+                       "budget"),
         "text": (lambda *law: tuple(map(str, optimal_split(*law))), "type"),
-        "one law": (lambda C, E, A, B, a, b: optimal_split(C, E, A, A, a, a), "split")},
+        "one law": (lambda C, E, A, B, a, b: optimal_split(C, E, A, A, a, a), "even"),
+        "squares": (splits(lambda *law: optimal_split(*law)[0] ** 0.5), "split")},
     "07.7": {
         "no floor": ((no_floor, honest_until), "no-floor"),
         "no floor, squares of L": ((lambda D, L: c07_laws.fitted(D, L, floor=0.0)[:3],
@@ -1092,7 +1093,7 @@ WRONG = {                                               # name: (answer, the cod
         "up to a half": ((on_alphas([i / 2000 for i in range(1, 1001)]), honest_until),
                          "fixed-alpha"),
         "negative floor": ((unbounded, honest_until), "negative-floor"),
-        "floor cut off": ((clamped, honest_until), "fit"),
+        "floor cut off": ((clamped, honest_until), "cut-off"),
         "three points": ((three_points, honest_until), "fit"),
         "first three": ((lambda D, L: c07_laws.fitted(D[:3], L[:3])[:3], honest_until), "ends"),
         "without the last": ((lambda D, L: c07_laws.fitted(D[:-1], L[:-1])[:3], honest_until),
@@ -1144,7 +1145,7 @@ WRONG = {                                               # name: (answer, the cod
         "one budget": (one_budget, "untrained"),
         "the best run": (searcher(place=lowest), "best-run"),
         "two neighbours": (searcher(place=neighbours), "noisy"),
-        "narrow": (searcher(window=1.7), "noisy"),
+        "narrow": (searcher(window=1.4), "noisy"),
         "in N": (searcher(place=lambda runs: c07_isoflop.parabola(runs, float), window=inf),
                  "not-log"),
         "sign": (searcher(place=doubled_sign), "far"),

@@ -110,7 +110,7 @@ def family_mask(answer, probe):
 
 
 def text(probe, B, T, V):
-    """(ids, mask_id): rows of words with common and rare ones, between specials V, V + 1; pad V + 2."""
+    """(ids, mask_id): rows of common and rare words between V and V + 1, padded with V + 2."""
     common = (1 / torch.arange(1, V + 1).double()).expand(B, V)
     ids = torch.multinomial(common, T, True, generator=probe.generator)
     ids[:, 0] = V
@@ -148,8 +148,8 @@ def off(count, of, chance):
 
 
 @exercise("07.2", hints=(
-    "Give it 10,000 copies of word 3 and count: 1,500 labels that are not -100. Of these 1,500, how "
-    "many read mask_id, how many another word, how many still 3? Is each of these a label?",
+    "Give it 10,000 copies of word 3 and count: 1,500 labels that are not -100. Of these 1,500, "
+    "how many read mask_id, how many another word, how many still 3? Is each of these a label?",
     "Two draws for each word: is it chosen, and what becomes of it? A third for which word. "
     "Labels come from the first alone, and from ids. Specials: which ids are below V?",
     "chosen = a chance of .15 for each place, and it holds a word\n"
@@ -197,6 +197,8 @@ def read_labels(probe, ids, inp, labels, V, mask_id, where, few=False):
     rare = marked.double().mean() < 0.9
     probe.true(few or bool(marked.any()), "no-labels", f"{where}: all labels are -100: at a "
                "chosen place the label is the original id")
+    if bool((inp == -100).any()) and not bool((labels == -100).any()):
+        probe.fail("swapped", f"{where}: inp holds -100 and labels does not: return inp, labels")
     if not rare and not few:
         fill = labels[~changed & (labels != ids)]
         probe.true(len(fill) > 0, "labels-everywhere", f"{where}: every place has its id for a "
@@ -251,10 +253,12 @@ def choice(probe, ids, marked, V, where):
                "places of one word are chosen together: each place has its own draw")
     probe.true(not (float(columns[busy].max()) > 0.9), "same-columns", f"{where}: all rows "
                "have the same places chosen: each place of each row has its own draw")
-    probe.true(spread < 1.6, "rows", f"{where}: some rows have far more chosen words than others "
-               f"({int(rows.min())} to {int(rows.max())}): each word has its own draw")
-    probe.true(not off(hit, n, 0.15), "rate", f"{where}: {hit / n:.4f} of the words are chosen, "
-               "expected .15")
+    told = f"{where}: {hit / n:.4f} of the words are chosen, expected .15"
+    probe.true(0.1 < hit / n < 0.2, "rate", told)
+    uneven = (f"{where}: some rows have far more chosen words than others ({int(rows.min())} to "
+              f"{int(rows.max())}): each word has its own draw")
+    probe.true(spread < 6, "rows", uneven)
+    probe.true(not off(hit, n, 0.15), "rate", told)
     probe.true(spread > 0.6, "fixed-count", f"{where}: the number of chosen words hardly differs "
                "from row to row: each word is chosen by a draw of its own")
     pairs = word[:, 1:] & word[:, :-1]
@@ -262,6 +266,7 @@ def choice(probe, ids, marked, V, where):
     probe.true(not off(both, int(pairs.sum()), 0.0225), "neighbours", f"{where}: a word beside a "
                f"chosen one is chosen {both / max(int((marked[:, :-1] & pairs).sum()), 1):.2f} of "
                "the times, expected .15: places are independent")
+    probe.true(spread < 1.6, "rows", uneven)
     probe.true(all(not off(float(columns[j] * word[:, j].sum()), int(word[:, j].sum()), 0.15)
                    for j in busy.nonzero()[:, 0].tolist()), "columns", f"{where}: some "
                "columns are chosen more often than others")

@@ -71,7 +71,7 @@ def slope(x, y):
 def worlds(probe):
     """Three laws without noise, three with; the best size lies anywhere but at the edges."""
     for i, (law, step, n, first, ratio, k, noise) in enumerate((
-            ((1.7, 400.0, 400.0, 0.34, 0.34), 1.25, 40, 2e4, 4.0, 3, 0.0),
+            ((1.7, 400.0, 900.0, 0.34, 0.31), 1.25, 40, 2e4, 4.0, 3, 0.0),
             ((1.0, 120.0, 900.0, 0.28, 0.40), 1.30, 36, 1e4, 5.0, 4, 0.0),
             ((2.0, 900.0, 90.0, 0.42, 0.25), 1.20, 45, 5e4, 3.0, 5, 0.0),
             ((1.7, 400.0, 400.0, 0.34, 0.34), 1.25, 40, 2e4, 6.0, 5, 0.02),
@@ -101,7 +101,7 @@ def worlds(probe):
     "exponent: slope of log of the best N over log C, by least squares"))
 def approach_2(answer, probe):
     for world in worlds(probe):
-        def train(N, D, world=world):                       # a method would be copied with its world
+        def train(N, D, world=world):               # a method would be copied with its world
             return world.train(N, D)
         out = probe.call(answer, train, world.sizes, world.budgets, MOST)
         if world.problem:                                   # it was caught on its way here
@@ -125,16 +125,16 @@ def approach_2(answer, probe):
         ends = math.log(best[-1] / best[0]) / math.log(world.budgets[-1] / world.budgets[0])
         probe.equal(exponent, right, "exponent", f"{where}: the slope of log of your best N over "
                     "log C, by least squares", 1e-6, known={
-                        "of-tokens": (slope(world.budgets, D), f"{where}: this is the exponent of D"),
-                        "inverse": ([1 / right, slope(best, world.budgets)], f"{where}: this is how "
-                                    "C grows with N"),
+                        "of-tokens": (slope(world.budgets, D), f"{where}: that is how D grows"),
+                        "inverse": ([1 / right, slope(best, world.budgets)], f"{where}: this is "
+                                    "how C grows with N"),
                         "ends": (ends, f"{where}: only the first and the last budget count: take "
                                  "least squares over all"),
-                        "fixed": ([0.5, 0.49, 0.46, 0.73], f"{where}: this is a number from a paper: "
-                                  "measure it here"),
+                        "fixed": ([0.5, 0.49, 0.46, 0.73], f"{where}: this is a number from a "
+                                  "paper: measure it here"),
                         "mean-ratio": (sum(math.log(N) / math.log(C) for N, C in zip(
-                            best, world.budgets)) / k, f"{where}: a line through the logarithms has "
-                            "an intercept too")})
+                            best, world.budgets)) / k, f"{where}: a line through the logarithms "
+                            "has an intercept too")})
 
 
 def number(probe, value, what):
@@ -168,8 +168,8 @@ def sizes(probe, world, best):
             best, truth, world.budgets) if mine > 0):
         probe.fail("tokens", f"{told}, which is a number of tokens")
     if all(mine in list(world.sizes) for mine in best):
-        probe.fail("best-run", f"{told}, the size of the best run: the lowest point of the parabola "
-                   "lies between sizes, and noise decides which run is lowest")
+        probe.fail("best-run", f"{told}, the size of the best run: the lowest point of the "
+                   "parabola lies between sizes, and noise decides which run is lowest")
     if all_near([parabola(world.runs[C], float) for C in world.budgets]):
         probe.fail("not-log", f"{told}: the parabola is in N: in log N the curve is nearly one")
     if N < low * 0.999 or N > high * 1.001:

@@ -7,7 +7,7 @@ from .engine import exercise
 from .probe import close, number, shown
 
 CHINCHILLA = 1.69, 406.4, 410.7, 0.34, 0.28             # Hoffmann 2022 (2203.15556), equation 10
-REFIT = 1.82, 482.01, 2085.43, 0.3478, 0.3658           # Besiroglu 2024 (2404.10102)
+REFIT = 1.8172, 482.01, 2085.43, 0.3478, 0.3658           # Besiroglu 2024 (2404.10102)
 
 
 def split(C, A, B, a, b, six=6.0, ratio=None, power=None):
@@ -35,8 +35,8 @@ def wrong_splits(C, A, B, a, b, where):
                         "point their slopes cancel, and slopes have factors a and b"),
         "no-ratio": (N(ratio=1.0), "the factor from A, B, a and b is missing"),
         "ratio-power": ([N(ratio=a * A / (b * B)), N(ratio=(a * A / (b * B)) ** s), N(
-            ratio=(a * A / (b * B)) ** (1 / a)), N(ratio=(a * A / (b * B)) ** (1 / b))], "the factor "
-            "a A / (b B) has the power 1 / (a + b)"),
+            ratio=(a * A / (b * B)) ** (1 / a)), N(ratio=(a * A / (b * B)) ** (1 / b))], "the "
+            "factor a A / (b B) has the power 1 / (a + b)"),
         "crossed": ([N(ratio=(b * A / (a * B)) ** (1 / s)), N(ratio=(a * B / (b * A)) ** (1 / s))],
                     "a belongs to A and b to B"),
         "even": (even, "N and D are equal: the law says how they differ"),
@@ -55,9 +55,10 @@ def wrong_splits(C, A, B, a, b, where):
 def plain(probe, value, name, where):
     """A number as a float, or "type"."""
     probe.type(value, (int, float, torch.Tensor), f"{where}: {name} is a number")
-    probe.true(not isinstance(value, torch.Tensor) or value.numel() == 1, "type", f"{where}: {name} "
-               f"is one number, came {shown(value)}")
-    probe.true(not (isinstance(value, torch.Tensor) and value.is_complex()), "type",
+    probe.true(not isinstance(value, torch.Tensor) or value.numel() == 1, "type", f"{where}: "
+               f"{name} is one number, came {shown(value)}")
+    probe.true(not (isinstance(value, bool) or isinstance(value, torch.Tensor) and (
+        value.is_complex() or value.dtype == torch.bool)), "type",
                f"{where}: {name} came as {shown(value)}")
     return float(value)
 
@@ -100,16 +101,12 @@ def optimal_split(answer, probe):
         if not close(N, right[0], 1e-3):
             low = E + A / N ** a + B / D ** b
             best = E + A / right[0] ** a + B / right[1] ** b
-            there = f"{where}: the loss at your N = {N:.4g} is {low:.6g}, and {best:.6g} is possible"
+            there = f"{where}: the loss at N = {N:.4g} is {low:.6g}, and {best:.6g} is possible"
             near = max(N / right[0], right[0] / N) < 1.6
             probe.equal(N, right[0], "coarse" if near else "split", there + (
                 ": nearly. A search on a grid finds a neighbour of the best N; calculus finds it"
                 if near else ""), 1e-3, {} if near and C < 1e7 else known)
         probe.tests += 1
-        grid = torch.logspace(-3, 3, 601, dtype=torch.float64) * N
-        least = float((E + A / grid ** a + B / (C / 6 / grid) ** b).min())
-        probe.true(E + A / N ** a + B / D ** b <= least * (1 + 1e-9), "split", f"{where}: another N "
-                   "has a lower loss")
 
 
 def fitted(D, L, weight=None, floor=None, alphas=None):
@@ -151,8 +148,8 @@ def wrong_fits(D, L, right, where):
     above = L > lowest
     line, last = straight(D, L), straight(D[above], L[above] - lowest)
     table = {
-        "no-floor": ([(0.0, *line), fitted(D, L, floor=0.0)[:3]], "a straight line in logarithms has "
-                     "no floor: it predicts 0 in the end"),
+        "no-floor": ([(0.0, *line), fitted(D, L, floor=0.0)[:3]], "a straight line in logarithms "
+                     "has no floor: it predicts 0 in the end"),
         "floor-is-lowest": ([(lowest, *last), fitted(D, L, floor=lowest)[:3]], "the floor is where "
                             "the curve would end, below the lowest loss that was seen"),
         "sign": ([(E, A, -alpha)], "alpha is positive: D ^ alpha stands below the line"),
@@ -161,12 +158,12 @@ def wrong_fits(D, L, right, where):
         "order": ([(A, E, alpha), (E, alpha, A), (alpha, A, E), (A, alpha, E), (alpha, E, A)],
                   "return E, A, alpha in this order"),
         "units": ([(E, A / float(unit) ** alpha, alpha) for unit in (
-            D.min(), D.max(), D.mean(), 1e3, 1e6, 1e9, D[0], D.log().mean().exp())], "A belongs to D "
-            "in another unit: D itself counts"),
+            D.min(), D.max(), D.mean(), 1e3, 1e6, 1e9, D[0], D.log().mean().exp())], "A belongs to "
+            "D in another unit: D itself counts"),
         "inverse-alpha": ([(E, A, 1 / alpha)], "this is 1 / alpha"),
-        "weighted": ([fitted(D, L, weight=w)[:3] for w in (L ** -2, L ** -1, 1 / D, D)], "some points "
-                     "count more than others, as with residuals of log L: sum the squares of L's "
-                     "differences"),
+        "weighted": ([fitted(D, L, weight=w)[:3] for w in (L ** -2, L ** -1, 1 / D, D)], "some "
+                     "points count more than others, as with residuals of log L: sum the squares "
+                     "of L's differences"),
         "ends": ([(*fitted(D[k], L[k])[:3],) for k in (slice(0, 3), slice(-3, None), slice(1, None),
                                                        slice(None, -1))], "not all points count"),
         "fixed-alpha": ([fitted(D, L, alphas=[k])[:3] for k in (0.5, 0.34, 0.28, 1 / 3, 0.3, 1.0,
@@ -195,7 +192,7 @@ def fit_power(fit_power, honest_until, probe):
     def fit(D, L, where):
         out = probe.call(fit_power, D, L)
         probe.type(out, (tuple, list, torch.Tensor), "return E, A, alpha")
-        probe.true(not isinstance(out, torch.Tensor) or out.dim() == 1, "type", "return E, A, alpha")
+        probe.true(not isinstance(out, torch.Tensor) or out.dim() == 1, "type", where)
         probe.true(len(out) == 3, "type", f"{where}: return three numbers, came {len(out)}")
         got = [plain(probe, v, name, where) for v, name in zip(out, ("E", "A", "alpha"))]
         probe.true(all(map(math.isfinite, got)), "not-finite", f"{where}: came E, A, alpha = {got}")
@@ -212,7 +209,10 @@ def fit_power(fit_power, honest_until, probe):
                     probe.fail(code, f"{why}. Came {shown_fit}")
             probe.true(got[0] >= -1e-9, "negative-floor", f"{where}: E is {number(got[0])}, and a "
                        "loss below 0 is impossible: where the line ends below 0, E = 0 is best")
-            near = abs(got[0] - best[0]) < 0.15 and abs(got[2] - best[2]) < 0.05
+            probe.true(got[0] > 1e-9 or best[0] > 1e-9, "cut-off", f"{where}: E = 0 is best, but "
+                       f"then A and alpha are to be found anew: {shown_fit} leaves the squares "
+                       f"{number(squares)}, and {number(best[3])} is possible")
+            near = exact and abs(got[0] - best[0]) < 0.15 and abs(got[2] - best[2]) < 0.05
             probe.fail("coarse" if near else "fit", f"{where}: {shown_fit} leaves the squares "
                        f"{number(squares)}, and {number(best[3])} is possible" + (
                            ": nearly. Search closer around the best alpha" if near else ""))
@@ -225,12 +225,12 @@ def fit_power(fit_power, honest_until, probe):
 
     D = torch.tensor([1.0, 2, 4, 8, 16, 32, 64, 128], dtype=torch.float64)
     compare(D, 2 + D ** -1.0 * 4, "L = 2 + 4 / D at D = 1, 2, 4, ... 128", True)
-    for n, low, high, E, A, alpha in ((9, 4, 9, 1.7, 40, 0.3), (12, 3, 7, 2.2, 60, 0.5),
-                                      (7, 5, 10, 0.6, 12, 0.17), (15, 2, 8, 3.1, 9, 0.4)):
+    for n, low, high, E, A, alpha in ((9, 4, 9, 1.7, 40, 0.31), (12, 3, 7, 2.2, 60, 0.47),
+                                      (7, 5, 10, 0.6, 12, 0.17), (15, 2, 8, 3.1, 9, 0.42)):
         where = f"points of {E} + {A} / D^{alpha}, D from 10^{low} to 10^{high}"
         compare(*world(n, low, high, E, A, alpha, mixed=n != 9), f"{where}, no noise", True)
         compare(*world(2 * n, low, high, E, A, alpha, 0.03), f"{where}, with noise", False)
-    compare(*world(10, 4, 9, 0.0, 8, 0.1, mixed=False), "10 points of 8 / D^.1, no floor at all", True)
+    compare(*world(10, 4, 9, 0.0, 8, 0.1, mixed=False), "10 points of 8 / D^.1, no floor", True)
     D = torch.logspace(4, 8, 11, dtype=torch.float64)
     compare(D, 20 * D ** -0.15 - 0.4, "11 points that bend below every curve with a floor", False)
     until(honest_until, probe)
@@ -254,17 +254,17 @@ def until(answer, probe):
                        "never falls to it, so inf")
         value = plain(probe, out, "D", where)
         if E >= entropy:
-            probe.true(value == math.inf, "never", f"{where}: the curve never falls to the entropy: "
-                       f"expected inf, came {value}")
+            probe.true(value == math.inf, "never", f"{where}: the curve never falls to the "
+                       f"entropy: expected inf, came {value}")
             continue
         right, gap = (A / (entropy - E)) ** (1 / alpha), entropy - E
         probe.true(value == value and value != math.inf, "flag", f"{where}: the curve falls to the "
                    f"entropy at D = {number(float(right))}, came {value}")
         table = {"no-floor-there": ([(A / entropy) ** (1 / alpha)] if E else [], "E is forgotten"),
-                 "entropy-unused": ([(A / E) ** (1 / alpha)] if E else [], "the entropy is not used"),
+                 "entropy-unused": ([(A / E) ** (1 / alpha)] if E else [], "the entropy is unused"),
                  "no-root": (A / gap, "the power is missing: solve for D"),
-                 "power": ([(A / gap) ** alpha, (A / gap) ** -alpha], "D ^ alpha = ..., so D is its "
-                           "root, the power 1 / alpha"),
+                 "power": ([(A / gap) ** alpha, (A / gap) ** -alpha], "D ^ alpha = ..., so D is "
+                           "its root, the power 1 / alpha"),
                  "inverse": ([(gap / A) ** (1 / alpha), gap / A], "upside down: A / D^alpha = "
                              "entropy - E"),
                  "logarithm": ([math.log(right), math.log10(right)], "this is the logarithm of D"),

@@ -7,7 +7,7 @@ from .probe import shown
 TOP = 32_099                                            # sentinel 0; the words end at 31,999
 
 
-def corrupted(ids, spans, mark=lambda k, n: TOP - k, end=True, cut=lambda start, stop: (start, stop)):
+def corrupted(ids, spans, mark=lambda k, n: TOP - k, end=True, cut=lambda *ends: ends):
     """(inp, tgt), or what comes out with one part of it replaced."""
     inp, tgt, last, n = [], [], 0, len(spans)
     for k, (start, stop) in enumerate(spans):
@@ -46,6 +46,11 @@ def shifted(ids, spans):
     return inp
 
 
+def several(values):
+    """A list of lists: what is wrong in one way or in several."""
+    return values if values and isinstance(values[0], list) else [values]
+
+
 def wrong_inputs(ids, spans, where):
     """{code: (inputs by a well-known mistake, what it is)}."""
     hidden = {i for start, stop in spans for i in range(start, stop)}
@@ -72,7 +77,7 @@ def wrong_inputs(ids, spans, where):
                     "was cut is shorter, and spans count in the original"),
         "nothing-done": (list(ids), "nothing is hidden"),
         **wrong_marks(ids, spans, 0)}
-    return {code: (values, f"{where}, inp: {why}") for code, (values, why) in table.items()}
+    return {code: (several(wrong), f"{where}, inp: {why}") for code, (wrong, why) in table.items()}
 
 
 def wrong_marks(ids, spans, which):
@@ -82,7 +87,7 @@ def wrong_marks(ids, spans, which):
     table = {
         "same-sentinel": (made(mark=lambda k, n: TOP), "all sentinels are the same: nobody can "
                           "tell which piece belongs where"),
-        "rising": ([made(mark=lambda k, n: base + k) for base in (TOP, 32_000, TOP + 1)],
+        "rising": ([made(mark=lambda k, n, base=base: base + k) for base in (TOP, 32_000, TOP + 1)],
                    "sentinels count down: 32099, 32098, 32097"),
         "from-one": (made(mark=lambda k, n: TOP - 1 - k), "spans count from 0: the first sentinel "
                      "is 32099"),
@@ -121,8 +126,9 @@ def wrong_targets(ids, spans, where):
                          "sentinel that was not used yet"),
         "end-token": ([right[:-1] + [0], right[:-1] + [1], right + [1], right + [0]], "it ends "
                       "with the next sentinel and nothing else"),
-        "marks-after": ([after, after + [right[-1]], [*flat, *right[:1]]], "a sentinel stands "
-                        "before its piece, not after it"),
+        "marks-after": ([after, after + [right[-1]]] if spans else [], "a sentinel stands before "
+                        "its piece, not after it"),
+        "nothing": ([[]], "it is empty"),
         "marks-twice": ([both, both + [right[-1]]], "each sentinel stands once, before its piece"),
         "no-marks": ([flat, flat + [right[-1]]], "the sentinels are missing: they say which piece "
                      "belongs where"),
@@ -132,12 +138,12 @@ def wrong_targets(ids, spans, where):
         "swapped": (rest, "this is the input: return inp, tgt"),
         "marks-only": ([id for id in right if id > 32_000], "the hidden ids are missing"),
         **wrong_marks(ids, spans, 1)}
-    return {code: (values, f"{where}, tgt: {why}") for code, (values, why) in table.items()}
+    return {code: (several(wrong), f"{where}, tgt: {why}") for code, (wrong, why) in table.items()}
 
 
 @exercise("07.3", hints=(
-    "ids [7, 8, 9, 6], spans [(1, 3)]: inp has 3 ids and tgt 4. Which id of inp stands for 8 and 9, "
-    "and how does one see in tgt that the piece has two?",
+    "ids [7, 8, 9, 6], spans [(1, 3)]: inp has 3 ids and tgt 4. Which id of inp stands for 8 and "
+    "9, and how does one see in tgt that the piece has two?",
     "Walk from left to right and keep where the last span ended: what lies between there and the "
     "next start goes to inp. Count in ids, never in a list that was cut. What is left at the end?",
     "for each span k: inp gets what lies before it, then its sentinel\n"
@@ -148,7 +154,7 @@ def span_corrupt(answer, probe):
         out = probe.call(answer, ids, spans)
         where = f"{ids if len(ids) < 16 else f'{len(ids)} ids'}, spans {spans}"
         probe.type(out, (tuple, list), "return inp, tgt")
-        probe.true(len(out) == 2, "type", f"{where}: return two lists, inp and tgt; came {len(out)}")
+        probe.true(len(out) == 2, "type", f"{where}: return inp and tgt; came {len(out)}")
         parts = []
         for name, part in zip(("inp", "tgt"), out):
             part = part.tolist() if isinstance(part, torch.Tensor) else part
@@ -167,12 +173,12 @@ def span_corrupt(answer, probe):
         probe.true(restored(*parts) == ids, "lost", f"{where}: put back together, inp and tgt "
                    "do not give ids")
 
-    compare([21, 22, 23, 24, 25, 26, 27, 28, 29, 30], [(1, 3), (5, 6), (7, 9)])
+    compare([*range(21, 32)], [(2, 4), (6, 7), (8, 10)])
     compare([7, 8, 9, 6], [(1, 3)])
     compare([5, 5, 5, 5, 5, 5], [(1, 2), (4, 6)])           # equal ids, a span at the end
     compare([11, 12, 13, 14, 15, 16], [(0, 2), (3, 4)])     # one at the start
-    compare([11, 12, 13, 14, 15, 16], [(1, 2), (2, 4)], "touching", ": two spans that touch are two "
-            "spans, with a sentinel each")
+    compare([11, 12, 13, 14, 15, 16], [(1, 2), (2, 4)], "touching", ": two spans that touch are "
+            "two spans, with a sentinel each")
     compare([4, 3, 2], [(0, 3)], "all", ": a span may hide everything")
     compare([4, 3, 2], [], "none", ": without spans inp is ids, and tgt is [32099]")
     for length, most in ((12, 3), (40, 6), (300, 60)):
