@@ -2,8 +2,8 @@
 import torch
 
 from .c08_known import Judge, real
+from .c10_numbers import one_number
 from .engine import exercise
-from .probe import shown
 
 
 def binned(conf, correct, place, bins):
@@ -107,7 +107,7 @@ def wrong_eces(conf, correct, bins, where):
 def ece(answer, probe):
     def ask(conf, correct, bins):
         out = probe.call(answer, conf, correct, bins)
-        return scalar(probe, out, f"conf of shape {tuple(conf.shape)}, bins = {bins}")
+        return one_number(probe, out, f"conf of shape {tuple(conf.shape)}, bins = {bins}")
 
     def answers(n, low, high, skill):
         conf = low + (high - low) * probe.uniform(n)
@@ -155,17 +155,6 @@ def ece(answer, probe):
                 "in another order: the result must not change")
 
 
-def scalar(probe, out, where):
-    """out as a float, after tests of its type."""
-    probe.type(out, (float, int, torch.Tensor), "the result is one number")
-    probe.true(not isinstance(out, torch.Tensor) or out.numel() == 1 and not out.is_complex(),
-               "type", f"{where}: the result is one number, came {shown(out)}")
-    probe.true(float(out) == float(out), "nan", f"{where}: came nan. The mean of an empty bin is 0 "
-               "/ 0: leave empty bins out")
-    return float(out)
-
-
-# 10.5 ------------------------------------------------------------------------------------------
 def shared(conf, error):
     """Each answer's error, replaced by the mean of those with the same confidence."""
     same = (conf[:, None] == conf[None, :]).double()
@@ -186,7 +175,10 @@ def wrong_curves(conf, correct, where):
     n, error = len(conf), 1 - correct.double()
     order, right = conf.argsort(descending=True, stable=True), right_curve(conf, correct)
     fair, k = shared(conf, error), torch.arange(1, n + 1)
-    lucky = (-conf * 4 * n).round() * 2
+    sorted_ties = []                                        # right ones first, wrong ones first
+    for turn in (False, True):
+        first = error.argsort(descending=turn, stable=True)
+        sorted_ties.append(first[conf[first].argsort(descending=True, stable=True)])
     at_least = (conf[None, :] >= conf[order][:, None]).double()     # (n, n): kept at a threshold
     above = (conf[None, :] > conf[order][:, None]).double()
     rest = torch.stack([fair[order][i:].mean() for i in range(n)])
@@ -216,7 +208,7 @@ def wrong_curves(conf, correct, where):
         "ties-order": ([running(error[order]), running(error.flip(0)[conf.flip(0).argsort(
             descending=True, stable=True)])], "among equal confidences the order of the tensor "
             "decides: each of them counts as the mean error of its group"),
-        "ties-sorted": ([running(error[(lucky + s * error).argsort()]) for s in (1e-3, -1e-3)],
+        "ties-sorted": ([running(error[rows]) for rows in sorted_ties],
                         "among equal confidences right or wrong ones come first: each counts as the "
                         "mean error of its group"),
         "ties-whole": ([(at_least @ error) / at_least.sum(1),
