@@ -33,6 +33,16 @@ def splits(s, n):
     return ((chosen - others) * 1e12).round() / 1e12
 
 
+def tail(x, df):
+    """Chance of more than x by Student's t, or by the normal distribution if df is 0."""
+    if not df:
+        return 0.5 * math.erfc(float(x) / math.sqrt(2))
+    at = torch.linspace(0, min(float(x.abs()), 1e3), 20001, dtype=torch.float64)
+    log = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - 0.5 * math.log(df * math.pi)
+    inside = float(torch.trapezoid((1 + at ** 2 / df) ** (-(df + 1) / 2), at)) * math.exp(log)
+    return 0.5 - inside if x > 0 else 0.5 + inside
+
+
 def right_weat(X, Y, A, B):
     s, n = association(torch.cat([X, Y]), A, B), len(X)
     all_of_them = splits(s, n)
@@ -43,7 +53,7 @@ def wrong_effects(X, Y, A, B, where):
     """{code: (d of a well-known mistake, what it is)}."""
     W, n = torch.cat([X, Y]), len(X)
     s = association(W, A, B)
-    d, gap = effect(s, n), float(s[:n].mean() - s[n:].mean())
+    d, gap = effect(s, n), s[:n].mean() - s[n:].mean()
     U, (a, b) = F.normalize(W, dim=1), (F.normalize(M, dim=1) for M in (A, B))
     parts = s[:n].var(correction=1), s[n:].var(correction=1)
     table = {
@@ -51,18 +61,18 @@ def wrong_effects(X, Y, A, B, where):
                     "cosine with B"),
         "sample-sd": ([effect(s, n, 1), -effect(s, n, 1)], "the spread is divided by 2n - 1: "
                       "divide by 2n, all words that there are"),
-        "no-sd": (gap, "this is the difference of the means: divide it by the standard deviation "
-                  "of all 2n associations"),
-        "variance": ([gap / float(s.var(correction=c)) for c in (0, 1)], "divided by the variance: "
+        "no-sd": (float(gap), "this is the difference of the means: divide it by the standard "
+                  "deviation of all 2n associations"),
+        "variance": ([float(gap / s.var(correction=c)) for c in (0, 1)], "divided by the variance: "
                      "divide by its root"),
-        "within": ([gap / float(((s[:n].var(correction=c) + s[n:].var(correction=c)) / 2).sqrt())
-                    for c in (0, 1)] + [gap / float(sum(v.sqrt() for v in parts) / 2)],
+        "within": ([float(gap / ((s[:n].var(correction=c) + s[n:].var(correction=c)) / 2).sqrt())
+                    for c in (0, 1)] + [float(gap / sum(v.sqrt() for v in parts) * 2)],
                    "divided by the spread within X and Y (Cohen's d): take that of all 2n words "
                    "together"),
-        "one-spread": ([gap / float(part.std(correction=c)) for part in (s[:n], s[n:])
+        "one-spread": ([float(gap / part.std(correction=c)) for part in (s[:n], s[n:])
                         for c in (0, 1)], "divided by the spread of one group: take that of all "
                        "2n words"),
-        "standard-error": (gap / math.sqrt(float(sum(parts)) / n), "this is the t of a t-test: it "
+        "standard-error": (float(gap / (sum(parts) / n).sqrt()), "this is the t of a t-test: it "
                            "grows with n, an effect size does not"),
         "dot": (effect(W @ A.T.mean(1) - W @ B.T.mean(1), n), "these are dot products: long "
                 "vectors weigh more. Take cosines"),
@@ -101,12 +111,9 @@ def wrong_p(X, Y, A, B, where):
     dealt = gaps[rows].mean(1) - (gaps.sum() - gaps[rows].sum(1)) / len(B)
     flips = torch.cartesian_prod(*[real([1.0, -1.0])] * n).reshape(-1, n)
     paired = (flips * (s[:n] - s[n:])).mean(1)
-    z = [float(first) / float(means.std(correction=c)) for c in (0, 1)]
-    t = float(first) / math.sqrt(float(s[:n].var() + s[n:].var()) / n)
-    from scipy.stats import norm, t as student
-    tests = [float(f) for v in z for f in (norm.sf(v), 2 * norm.sf(abs(v)))]
-    tests += [float(f) for df in (2 * n - 2,) for f in (student.sf(t, df),
-                                                        2 * student.sf(abs(t), df))]
+    t = first / ((s[:n].var() + s[n:].var()) / n).sqrt()
+    tails = [tail(first / means.std(correction=c), 0) for c in (0, 1)] + [tail(t, 2 * n - 2)]
+    tests = [f for p_one in tails for f in (p_one, 2 * min(p_one, 1 - p_one))]
     table = {
         "two-sided": (float((means.abs() >= abs(first) - 1e-9).double().mean()), "both tails are "
                       "counted: only differences at least as large as the observed one, sign "
@@ -132,12 +139,12 @@ def wrong_p(X, Y, A, B, where):
 
 
 @exercise("10.1", hints=(
-    "X = [[1, 0], [2, 0]], Y = [[0, 1], [0, 3]], A = [[1, 0]], B = [[0, 1]]. Each word of X has the "
-    "association 1, each of Y -1: the means are 2 apart, and so are d and 0. Of six splits, how "
-    "many do as well?",
-    "Length 1 first. One association for each of the 2n words; after that the vectors are no longer "
-    "needed. Spread of which words, divided by what? And which splits count: larger only, or as "
-    "large too? itertools.combinations lists them.",
+    "X = [[1, 0], [2, 0]], Y = [[0, 1], [0, 3]], A = [[1, 0]], B = [[0, 1]]. Each word of X has "
+    "the association 1, each of Y -1: the means are 2 apart, and so are d and 0. Of six splits, "
+    "how many do as well?",
+    "Length 1 first. One association for each of the 2n words; after that the vectors have done "
+    "their part. Spread of which words, divided by what? And which splits count: larger only, or "
+    "as large too? itertools.combinations lists them.",
     "s = for each of the 2n words: mean cosine with A, less mean cosine with B\n"
     "d = (mean of s over X, less mean over Y) over the spread of all 2n\n"
     "for each way to choose n of the 2n: mean of the chosen, less mean of the others\n"
@@ -169,18 +176,22 @@ def weat(answer, probe):
                        "the share among all splits: are some drawn at random, or left out?")
         judges[1].compare(X, Y, A, B, where=f"{where}, p", code=p_code)
 
-    compare(real([[1, 0], [2, 0]]), real([[0, 1], [0, 3]]), real([[1, 0]]), real([[0, 1]]),
-            "X = [[1, 0], [2, 0]], Y = [[0, 1], [0, 3]], A = [[1, 0]], B = [[0, 1]]")
+    compare(real([[1, 0], [3, 4]]), real([[0, 1], [-4, 3]]), real([[2, 0]]), real([[0, 1]]),
+            "X = [[1, 0], [3, 4]], Y = [[0, 1], [-4, 3]], A = [[2, 0]], B = [[0, 1]]")
     X, Y = real([[1, 0], [1, 0], [0, 1]]), real([[1, 0], [0, 1], [0, 1]])
     where = "X = [[1, 0], [1, 0], [0, 1]], Y = [[1, 0], [0, 1], [0, 1]], A = [[1, 0]], B = [[0, 1]]"
     p, want_p = ask(X, Y, real([[1, 0]]), real([[0, 1]]))[1], right_weat(
         X, Y, real([[1, 0]]), real([[0, 1]]))[1]
-    probe.true(abs(p - 1 / 20) > 1e-6, "strict", f"{where}, p: expected {want_p:g}, came {p:g}: 9 "
-               "of the 20 splits are as good as this one, 1 is better. At least as large: >=")
+    probe.true(min(abs(p - 1 / 20), abs(p - 2 / 20)) > 1e-6, "strict", f"{where}, p: expected "
+               f"{want_p:g}, came {p:g}: 9 of the 20 splits are as good as this one, 1 is better. At "
+               "least as large: >=")
     compare(X, Y, real([[1, 0]]), real([[0, 1]]), where, "ties")
     for given in rich:
         n, a, b, d = len(given[0]), len(given[2]), *given[3].shape
         compare(*given, f"X, Y ({n}, {d}), A ({a}, {d}), B ({b}, {d})")
+    compare(real([[1, 0], [2, 0]]), real([[0, 1], [0, 3]]), real([[1, 0]]), real([[0, 1]]),
+            "X = [[1, 0], [2, 0]], Y = [[0, 1], [0, 3]], A = [[1, 0]], B = [[0, 1]]: no list leans "
+            "more, so d = 2", d_code="bound")
     X, Y, A, B = rich[1]
     probe.equal(ask(Y, X, A, B)[0], -ask(X, Y, A, B)[0], "swap", "X and Y exchanged: d must "
                 "change its sign and nothing else")

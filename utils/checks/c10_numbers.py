@@ -11,6 +11,7 @@ from .probe import shown
 def one_number(probe, value, where, what="the result"):
     """value as a float, after tests of its type."""
     probe.type(value, (float, int, torch.Tensor), f"{what} is a number")
+    probe.true(not isinstance(value, bool), "type", f"{where}: {what} is a number, came {value}")
     probe.true(not isinstance(value, torch.Tensor) or value.numel() == 1 and not
                value.is_complex() and value.dtype != torch.bool, "type",
                f"{where}: {what} is one real number, came {shown(value)}")
@@ -149,7 +150,8 @@ def footprint(answer, probe):
     def ask(*given):
         return real(two_numbers(probe, probe.call(answer, *given), "", ("kWh", "kg")))
 
-    rich = [(3, 7.3, 410.7, 1.37, 268.1), (64, 2.1, 333.3, 1.12, 57.4), (7, 31.7, 91.3, 1.83, 611.9)]
+    rich = [(3, 7.3, 410.7, 1.37, 268.1), (64, 2.1, 333.3, 1.12, 57.4),
+            (7, 31.7, 91.3, 1.83, 611.9)]
     judge = Judge(probe, ask, right_footprint, wrong_footprints, rich, tol=1e-9)
 
     def compare(given, code="value", note=""):

@@ -51,19 +51,17 @@ def wrong_eces(conf, correct, bins, where):
         "largest": (float(each.max()), "the largest gap (MCE): take the weighted mean of all"),
         "squared": ([float((weight * each ** 2).sum()), float((weight * each ** 2).sum()) ** 0.5],
                     "the gaps are squared: take their size"),
-        "signed": ([float((weight * (sure - hits)).sum() * k) for k in (1, -1)], "gaps of "
-                   "different sign cancel: take the size of each bin's gap first"),
-        "one-bin": (abs(float(conf.mean() - y.mean())), "this is the gap of all answers together: "
-                    "doubt here and boasting there must not cancel"),
-        "centre": ([float((weight * (middle - hits).abs()).sum()),
-                    float((weight * (ends - hits).abs()).sum()),
-                    float((weight * (ends + 1 / bins - hits).abs()).sum())], "the middle or an edge "
-                   "of the bin stands for its confidences: take their mean"),
+        "signed": ([float((weight * (sure - hits)).sum() * k) for k in (1, -1)], "this is the gap "
+                   "of all answers together: doubt in one bin and boasting in another must not "
+                   "cancel, take the size of each bin's gap first"),
+        "centre": ([float((weight * (point - hits).abs()).sum())
+                    for point in (middle, ends, ends + 1 / bins)], "the middle or an edge of the "
+                   "bin stands for its confidences: take their mean"),
         "empty": ([float((weight * each).sum() + (middle * ~full).sum() / bins),
                    float((torch.where(full, each, middle)).mean())], "an empty bin counts: it has "
                   "no answers and must add nothing"),
-        "brier": ([float((conf - y).square().mean()), float((conf - y).abs().mean())], "each answer "
-                  "is compared with its own 0 or 1 (Brier): take the mean of a bin first"),
+        "brier": ([float((conf - y).square().mean()), float((conf - y).abs().mean())], "each "
+                  "answer is compared with its own 0 or 1 (Brier): take the mean of a bin first"),
         "inverted": ([gap(conf, ~correct.bool(), place, bins)], "right and wrong are exchanged"),
         "overall": (float((weight * (sure - y.mean()).abs()).sum()), "every bin is compared with "
                     "the accuracy of all answers: take that of the bin"),
@@ -90,8 +88,8 @@ def wrong_eces(conf, correct, bins, where):
                   "confidence: they run from 0 to 1"),
         "percent": (100 * right, "this is in percent: return a share"),
         "complement": (1 - right, "this is 1 less the error"),
-        "accuracy": ([float(y.mean()), float(1 - y.mean()), float(conf.mean())], "this is a mean of "
-                     "all answers, without bins and gaps")}
+        "accuracy": ([float(y.mean()), float(1 - y.mean()), float(conf.mean())], "this is a mean "
+                     "of all answers, without bins and gaps")}
     return {code: (values, f"{where}: {why}") for code, (values, why) in table.items()}
 
 
@@ -119,13 +117,11 @@ def ece(answer, probe):
     judge = Judge(probe, ask, right_ece, wrong_eces, rich)
 
     def compare(conf, correct, bins, where, code="value"):
-        if judge.mistake() == "":
+        if code in ("top-dropped", "zero-dropped", "edges") and not judge.mistake():
             table = wrong_eces(conf, correct, bins, where)
-            want = right_ece(conf, correct, bins)
-            known = {c: table[c] for c in ("top-dropped", "zero-dropped", "edges")}
-            if code in known:
-                probe.equal(ask(conf, correct, bins), want, code, where, 1e-6, known)
-                return
+            probe.equal(ask(conf, correct, bins), right_ece(conf, correct, bins), code, where, 1e-6,
+                        {c: table[c] for c in (code, "top-dropped", "zero-dropped", "edges")})
+            return
         judge.compare(conf, correct, bins, where=where, code=code)
 
     def right(*marks):
@@ -209,10 +205,11 @@ def wrong_curves(conf, correct, where):
             descending=True, stable=True)])], "among equal confidences the order of the tensor "
             "decides: each of them counts as the mean error of its group"),
         "ties-sorted": ([running(error[rows]) for rows in sorted_ties],
-                        "among equal confidences right or wrong ones come first: each counts as the "
-                        "mean error of its group"),
-        "ties-whole": ([(at_least @ error) / at_least.sum(1),
-                        ((above @ error) / above.sum(1)).nan_to_num()], "equal confidences are "
+                        "among equal confidences right or wrong ones come first: each counts as "
+                        "the mean error of its group"),
+        "above": (((above @ error) / above.sum(1)).nan_to_num(), "only answers above a confidence "
+                  "are counted: the one that has it is answered too"),
+        "ties-whole": ((at_least @ error) / at_least.sum(1), "equal confidences are "
                        "taken all at once: within a group value k is about k answers, each with "
                        "the group's mean error"),
         "percent": (100 * right, "these are percent: return shares")}
@@ -222,8 +219,8 @@ def wrong_curves(conf, correct, where):
 @exercise("10.5", hints=(
     "conf = [.9, .5, .7], the .9 wrong, the others right: answering only the surest is always "
     "wrong, two of them half, all three a third. What do you get, and in which order?",
-    "Sort by confidence, the surest first; a running mean of errors. Then ties: exchange two answers "
-    "of equal confidence, one right, one wrong. Does your curve move?",
+    "Sort by confidence, the surest first; a running mean of errors. Then ties: exchange two "
+    "answers of equal confidence, one right, one wrong. Does your curve move?",
     "error of each answer: 1 if wrong\n"
     "replace it by the mean error of all answers with the same confidence\n"
     "put them in order, the surest first\nvalue k: mean of the first k"))
@@ -264,8 +261,8 @@ def risk_coverage(answer, probe):
                   "two equals is as likely as the other", code="ties")
     judge.compare(real([0.8, 0.8]), right(0, 1), where="conf = [.8, .8], correct = [0, 1]",
                   code="ties")
-    judge.compare(real([0.2, 0.8, 0.5, 0.8, 0.8, 0.2]), right(0, 1, 0, 0, 1, 1), where="conf = [.2, "
-                  ".8, .5, .8, .8, .2], correct = [0, 1, 0, 0, 1, 1]", code="ties")
+    judge.compare(real([0.2, 0.8, 0.5, 0.8, 0.8, 0.2]), right(0, 1, 0, 0, 1, 1), where="conf = "
+                  "[.2, .8, .5, .8, .8, .2], correct = [0, 1, 0, 0, 1, 1]", code="ties")
     for conf, correct in (*rich, answers(1), answers(40, 2), answers(6, 1)):
         judge.compare(conf, correct, where=f"{len(conf)} answers, {len(set(conf.tolist()))} "
                       "different confidences", code="ties")
