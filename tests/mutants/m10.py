@@ -135,6 +135,16 @@ def p_by_attributes(gaps, s, n, X, Y, A, B):
     return sum(hits) / len(hits)
 
 
+def p_chosen_side(gaps, *_):
+    sign = 1 if gaps[0] >= 0 else -1
+    return float((sign * gaps >= sign * gaps[0] - 1e-9).double().mean())
+
+
+def weat_centred(X, Y, A, B):
+    middle = torch.cat([X, Y, A, B]).mean(0)
+    return weat(X - middle, Y - middle, A - middle, B - middle)
+
+
 def p_by_t(gaps, s, n, *_):
     return float(ttest_ind(s[:n].numpy(), s[n:].numpy(), alternative="greater").pvalue)
 
@@ -239,6 +249,21 @@ def ece_closed_right(conf, correct, bins, lowest=False):
             total += float(here.double().mean() * (conf[here].mean()
                                                    - correct[here].double().mean()).abs())
     return total
+
+
+def ece_by_masks(conf, correct, bins, low, high):
+    total = 0.0
+    for i in range(bins):
+        here = low(conf, i / bins) & high(conf, (i + 1) / bins)
+        if here.any():
+            total += float(here.double().mean() * (conf[here].mean()
+                                                   - correct[here].double().mean()).abs())
+    return total
+
+
+def ece_with_a_bin_more(conf, correct, bins):
+    signed = torch.zeros(bins + 1).index_add(0, (conf * bins).long(), conf - correct.double())
+    return float(signed.abs().sum()) / len(conf)
 
 
 def weighted(weight, sure, hits):
@@ -380,6 +405,11 @@ def curve_above_threshold(conf, correct):
                         for c in conf.sort(descending=True)[0]])
 
 
+def curve_by_shuffles(conf, correct):
+    orders = [torch.randperm(len(conf)) for _ in range(50)]
+    return sum(curve_by_position(conf[o], correct[o]) for o in orders) / 50
+
+
 def curve_of_levels(conf, correct):
     return torch.stack([1 - correct[conf >= c].double().mean()
                         for c in conf.unique().flip(0)])
@@ -459,13 +489,26 @@ def z_without_neighbours(tokens, key, gamma):
     return z_of(sum(marks), len(marks), gamma)
 
 
-def z_unordered(tokens, key, gamma):
-    """Takes (5, 8) and (8, 5) for one pair."""
-    pairs = {}
-    for a, b in zip(tokens[:-1].tolist(), tokens[1:].tolist()):
-        pairs.setdefault(frozenset((a, b)), (a, b))
-    marks = [green(a, b, key, gamma) for a, b in pairs.values()]
-    return z_of(sum(marks), len(marks), gamma)
+def named(name):
+    """Keeps the first of all pairs with one name(before, after)."""
+    def answer(tokens, key, gamma):
+        pairs = {}
+        for a, b in zip(tokens[:-1].tolist(), tokens[1:].tolist()):
+            pairs.setdefault(name(a, b), (a, b))
+        marks = [green(a, b, key, gamma) for a, b in pairs.values()]
+        return z_of(sum(marks), len(marks), gamma)
+    return answer
+
+
+def z_half_repeats(tokens, key, gamma):
+    count = green(tokens[:-1], tokens[1:], key, gamma).sum()
+    return z_of(count, pairs_of(tokens).shape[1], gamma)
+
+
+def z_without_twins(tokens, key, gamma):
+    a, b = pairs_of(tokens)
+    a, b = a[a != b], b[a != b]
+    return z_of(green(a, b, key, gamma).sum(), len(a), gamma) if len(a) else 0.0
 
 
 def z_other(key=None, gamma_list=None):
@@ -583,6 +626,11 @@ def cut_coordinate(E, g, pairs):
     return out
 
 
+def without_two(E, g, pairs):
+    rest = E - part(E, g)
+    return rest - part(rest, F.normalize(rest[0], dim=0))
+
+
 def in_place(E, pairs):
     g, _ = project_out(E, pairs)
     E -= part(E, g)
@@ -614,6 +662,18 @@ def probe_by_plain_steps(X, y, steps, rate=0.1):
         error = torch.sigmoid(X @ w + b) - y.double()
         w, b = w - rate * X.T @ error / len(X), b - rate * float(error.mean())
     return w, b
+
+
+def eight_coordinates(X, y):
+    w, b = linear_probe(X[:, :8], y)
+    return F.pad(w, (0, X.shape[1] - len(w))), b
+
+
+def by_component(X, y):
+    w = torch.linalg.svd(X - X.mean(0), full_matrices=False)[2][0]
+    b = -float((X @ w).mean())
+    right = float(((X @ w + b > 0) == y).double().mean())
+    return (w, b) if right > 0.5 else (-w, -b)
 
 
 def probe_random(X, y):
@@ -693,6 +753,19 @@ WRONG = {
         "rounding": (weat_hidden_by_rounding, "not-itself"),
         "one more": (p_is(lambda g, *_: (float((g >= g[0] - 1e-9).sum()) + 1) / (len(g) + 1)),
                      "added-one"),
+        "in the direction found": (p_is(p_chosen_side), "chosen-side"),
+        "beyond the size": (p_is(lambda g, *_: float((g >= abs(g[0]) - 1e-9).double().mean())),
+                            "chosen-side"),
+        "absolute cosines": (s_is(lambda W, A, B: (unit(W) @ unit(A).T).abs().mean(1)
+                                  - (unit(W) @ unit(B).T).abs().mean(1)), "no-sign"),
+        "medians": (s_is(lambda W, A, B: (unit(W) @ unit(A).T).median(1)[0]
+                         - (unit(W) @ unit(B).T).median(1)[0]), "median"),
+        "drawn if many": (p_is(lambda *given: p_of_drawn(*given) if given[2] > 5 else
+                               p_of(*given[1:3])), "sampled"),
+        "the first thousand": (p_is(lambda g, *_: float((g[:1000] >= g[0] - 1e-9).double()
+                                                        .mean())), "sampled"),
+        "centred": (weat_centred, "d"),
+        "two digits": (lambda *given: tuple(round(v, 2) for v in weat(*given)), "d"),
         "a number of splits": (p_is(lambda g, *_: float((g >= g[0] - 1e-9).sum())), "count"),
         "drawn": (p_is(p_of_drawn), "sampled"),
         "drawn, plus one": (p_is(p_drawn_plus_one), "sampled"),
@@ -732,6 +805,13 @@ WRONG = {
         "without 1": (ece_without_top, "top-dropped"),
         "without 0": (ece_closed_right, "zero-dropped"),
         "closed on the right": (lambda *given: ece_closed_right(*given, lowest=True), "edges"),
+        "edges in two bins": (lambda *given: ece_by_masks(*given, torch.ge, torch.le),
+                              "edge-twice"),
+        "edges in none": (lambda *given: ece_by_masks(*given, torch.gt, torch.lt), "edge-lost"),
+        "a bin for 1": (ece_with_a_bin_more, "top-dropped"),
+        "1 out of range": (lambda c, y, b: float(torch.zeros(b).index_add(
+            0, (c * b).long(), c - y.double()).abs().sum()) / len(c), "crash"),
+        "clamped": (lambda c, y, b: ece(c.clamp(1e-3, 1 - 1e-3), y, b), "top-dropped"),
         "nearest edge": (ece_is(weighted, lambda c, b: (c * b).round().long()), "nearest"),
         "one bin less": (lambda c, y, b: ece(c, y, b - 1) if b > 1 else ece(c, y, 1),
                          "one-too-few"),
@@ -762,6 +842,11 @@ WRONG = {
         "behind it": (lambda r, n: -(1 - r / n).log2(), "share-above"),
         "whole bits": (lambda r, n: bits(r, n).floor(), "whole"),
         "whole division": (lambda r, n: (n // r).double().log2(), "whole"),
+        "bit length": (lambda r, n: n.bit_length() - 1 - r.double().log2(), "value"),
+        "sorted": (lambda r, n: bits(r, n).sort(descending=True)[0], "last"),
+        "clamped": (lambda r, n: bits(r, n).clamp(max=30), "large"),
+        "n in float32": (lambda r, n: torch.tensor(n, dtype=torch.float32).log2().double()
+                         - r.double().log2(), "value"),
         "n + 1": (lambda r, n: math.log2(n + 1) - r.double().log2(), "plus-one"),
         "middle of the rank": (lambda r, n: (n / (r - 0.5)).log2(), "half-rank"),
         "relative": (lambda r, n: bits(r, n) / math.log2(n) if n > 1 else bits(r, n), "relative"),
@@ -798,6 +883,10 @@ WRONG = {
         "whole": (lambda *given: tuple(int(v) for v in footprint(*given)), "rounded"),
         "whole division": (lambda a, b, c, d, g: (a * b * c * d // 1000,
                                                   a * b * c * d // 1000 * g / 1000), "value"),
+        "whole hours": (lambda a, b, c, d, g: footprint(a, int(b), c, d, g), "value"),
+        "hours begun": (lambda a, b, c, d, g: footprint(a, math.ceil(b), c, d, g), "doubling"),
+        "at least 1.1": (lambda a, b, c, d, g: footprint(a, b, c, max(d, 1.1), g), "units"),
+        "1,024": (scaled(1000 / 1024, 1000 / 1024), "units"),
         "kWh alone": (lambda *given: footprint(*given)[0], "type"),
         "dict": (lambda *given: dict(zip(("kWh", "kg"), footprint(*given))), "type"),
         "texts": (lambda *given: tuple(f"{v:.0f}" for v in footprint(*given)), "type"),
@@ -822,6 +911,10 @@ WRONG = {
         "wrong ones first": (sorted_within(1), "ties-sorted"),
         "threshold": (curve_by_threshold, "ties-whole"),
         "above the threshold": (curve_above_threshold, "above"),
+        "curve averaged": (lambda c, y: of_group(c.sort(descending=True)[0],
+                                                 curve_by_position(c, y)), "ties-curve"),
+        "ties rounded": (lambda c, y: risk_coverage((c * 10).round() / 10, y), "value"),
+        "ties shuffled": (curve_by_shuffles, "ties"),
         "levels": (curve_of_levels, "groups"),
         "starts at 0": (lambda *given: torch.cat([torch.zeros(1), risk_coverage(*given)]), "extra"),
         "percent": (lambda *given: 100 * risk_coverage(*given), "percent"),
@@ -845,7 +938,24 @@ WRONG = {
         "length of the text": (z_is(lambda k, T, g, n: z_of(k, n + 1, g)), "length"),
         "all neighbours": (z_is(lambda k, T, g, n: z_of(k, n, g)), "length"),
         "tokens once": (z_tokens_once, "tokens-once"),
-        "no order in a pair": (z_unordered, "unordered"),
+        "tokens before once": (named(lambda a, b: a), "tokens-once"),
+        "no order in a pair": (named(lambda a, b: frozenset((a, b))), "unordered"),
+        "sorted pairs": (named(lambda a, b: tuple(sorted((a, b)))), "unordered"),
+        "sums": (named(lambda a, b: a + b), "collision"),
+        "products": (named(lambda a, b: a * b), "collision"),
+        "differences": (named(lambda a, b: b - a), "collision"),
+        "hundreds": (named(lambda a, b: 100 * a + b), "collision"),
+        "thousands": (named(lambda a, b: 1000 * a + b), "collision"),
+        "ten thousands": (named(lambda a, b: 10_000 * a + b), "collision"),
+        "texts": (named(lambda a, b: f"{a}{b}"), "collision"),
+        "green with repeats": (z_half_repeats, "half-repeats"),
+        "no twins": (z_without_twins, "twins"),
+        "from the second": (lambda t, k, g: watermark_z(t[1:] if len(t) > 2 else t, k, g), "ends"),
+        "without the last": (lambda t, k, g: watermark_z(t[:-1] if len(t) > 2 else t, k, g),
+                             "ends"),
+        "0 for short texts": (lambda t, k, g: watermark_z(t, k, g) if len(t) > 16 else 0.0,
+                              "value"),
+        "never negative": (lambda *given: max(watermark_z(*given), 0.0), "value"),
         "red ones": (z_is(lambda k, T, g, n: z_of(T - k, T, g)), "red"),
         "turned": (z_is(lambda k, T, g, n: -z_of(k, T, g)), "red"),
         "no root": (z_is(lambda k, T, g, n: (k - g * T) / (T * g * (1 - g))), "no-root"),
@@ -892,6 +1002,11 @@ WRONG = {
         "what was to go": (rest_is(lambda E, g, p: part(E, g)), "kept"),
         "added": (rest_is(lambda E, g, p: E + part(E, g)), "added"),
         "reflected": (rest_is(lambda E, g, p: E - 2 * part(E, g)), "reflected"),
+        "one side": (rest_is(lambda E, g, p: E - (E @ g).clamp(min=0)[:, None] * g), "one-side"),
+        "absolute": (rest_is(lambda E, g, p: E - (E @ g).abs()[:, None] * g), "one-side"),
+        "two directions": (rest_is(without_two), "rest"),
+        "median arrow": (with_g(lambda he, she: F.normalize((she - he).median(0)[0], dim=0)),
+                         "direction"),
         "shifted": (rest_is(lambda E, g, p: E - g), "shifted"),
         "pairs only": (rest_is(in_rows), "pairs-only"),
         "not the pairs": (rest_is(lambda *given: in_rows(*given, inside=False)), "not-pairs"),
@@ -914,6 +1029,10 @@ WRONG = {
         "one step": (probed(probe_too_short), "offset"),
         "random": (probed(probe_random), "weak"),
         "one coordinate": (probed(memorises), "weak"),
+        "five steps": (probed(lambda X, y: probe_by_plain_steps(X, y, 5)), "offset"),
+        "eight coordinates": (probed(eight_coordinates), "underfit"),
+        "first component": (probed(by_component), "underfit"),
+        "few rows": (probed(lambda X, y: linear_probe(X[-20:], y[-20:])), "weak"),
         "zeros": (probed(lambda X, y: (torch.zeros(X.shape[1]), 0.0)), "one-answer"),
         "diverges": (probed(probe_diverges), "diverged"),
         "guesses": (probed(lambda X, y: X @ linear_probe(X, y)[0] > 0), "type"),

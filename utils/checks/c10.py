@@ -90,6 +90,10 @@ def wrong_effects(X, Y, A, B, where):
         "times-n": ([d * n, d * 2 * n], "sums over X and Y instead of means"),
         "largest": (effect((U @ a.T).amax(1) - (U @ b.T).amax(1), n), "the largest cosine with A "
                     "and B: take the mean"),
+        "no-sign": (effect((U @ a.T).abs().mean(1) - (U @ b.T).abs().mean(1), n), "the cosines "
+                    "have lost their sign"),
+        "median": (effect((U @ a.T).median(1)[0] - (U @ b.T).median(1)[0], n), "medians of "
+                   "cosines: take means"),
         "distance": ([effect((torch.cdist(M, C).mean(1) - torch.cdist(M, D).mean(1)) * k, n)
                       for k in (1, -1) for M, C, D in ((W, A, B), (U, a, b))], "these are "
                      "distances: take cosines"),
@@ -118,6 +122,9 @@ def wrong_p(X, Y, A, B, where):
         "two-sided": (float((means.abs() >= abs(first) - 1e-9).double().mean()), "both tails are "
                       "counted: only differences at least as large as the observed one, sign "
                       "included"),
+        "chosen-side": ([float((means * first.sign() >= abs(first) - 1e-9).double().mean()),
+                         float((means >= abs(first) - 1e-9).double().mean())], "the tail follows "
+                        "the sign that was found, or the sign is lost: it is always the upper one"),
         "wrong-tail": ([float((means <= first + 1e-9).double().mean()), 1 - p,
                         float((means <= first + 1e-9).double().mean()) - 1 / count],
                        "the other tail: count splits whose difference is as large or larger"),
@@ -183,8 +190,8 @@ def weat(answer, probe):
     p, want_p = ask(X, Y, real([[1, 0]]), real([[0, 1]]))[1], right_weat(
         X, Y, real([[1, 0]]), real([[0, 1]]))[1]
     probe.true(min(abs(p - 1 / 20), abs(p - 2 / 20)) > 1e-6, "strict", f"{where}, p: expected "
-               f"{want_p:g}, came {p:g}: 9 of the 20 splits are as good as this one, 1 is better. At "
-               "least as large: >=")
+               f"{want_p:g}, came {p:g}: 9 of the 20 splits are as good as this one, 1 is better. "
+               "At least as large: >=")
     compare(X, Y, real([[1, 0]]), real([[0, 1]]), where, "ties")
     for given in rich:
         n, a, b, d = len(given[0]), len(given[2]), *given[3].shape

@@ -72,6 +72,9 @@ def wrong_rests(E, pairs, g):
         "kept": (along, "this is what was to go: return what is left"),
         "added": (E + along, "the part along g is added: take it away"),
         "reflected": (E - 2 * along, "taken away twice: every word is now on the other side"),
+        "one-side": ([E - (E @ g).clamp(min=0)[:, None] * g, E - (E @ g).clamp(max=0)[:, None] * g,
+                      E - (E @ g).abs()[:, None] * g], "the sign of the part along g is lost: a "
+                     "word may lie on either side"),
         "shifted": ([E - g, E - raw], "the same vector is taken from each word: take from each as "
                     "much as it has"),
         "not-unit": (E - (E @ raw)[:, None] * raw, "the arrow used here has another length than 1: "

@@ -34,15 +34,10 @@ def wrong_eces(conf, correct, bins, where):
     weight, sure, hits = binned(conf, correct, place, bins)
     full, each = weight > 0, (sure - hits).abs()
     middle = (torch.arange(bins) + 0.5) / bins
-    upper = (conf * bins).ceil().long() - 1                 # bins closed on the right
     y = correct.double()
     ranks = conf.argsort().argsort()
-    low, high = conf.min(), conf.max()
+    low, high, ends = conf.min(), conf.max(), torch.arange(bins) / bins
     spread = place_of((conf - low) / (high - low).clamp(min=1e-12), bins)
-    kept, positive, ends = conf < 1, conf > 0, middle * 0 + torch.arange(bins) / bins
-
-    def part(mask, where_to):
-        return gap(conf[mask], correct[mask], where_to[mask], bins) if mask.any() else 0.0
     table = {
         "unweighted": ([float(each[full].mean()), float(each.sum() / bins)], "all bins weigh the "
                        "same: weight each by its share of the answers"),
@@ -65,13 +60,6 @@ def wrong_eces(conf, correct, bins, where):
         "inverted": ([gap(conf, ~correct.bool(), place, bins)], "right and wrong are exchanged"),
         "overall": (float((weight * (sure - y.mean()).abs()).sum()), "every bin is compared with "
                     "the accuracy of all answers: take that of the bin"),
-        "top-dropped": ([part(kept, place) * int(kept.sum()) / n, part(kept, place)],
-                        "a confidence of exactly 1 falls out: the last bin includes it"),
-        "zero-dropped": ([part(positive, upper.clamp(min=0)) * int(positive.sum()) / n,
-                          part(positive, upper.clamp(min=0))], "a confidence of exactly 0 falls "
-                         "out, and a bin begins after its lower edge: it includes that"),
-        "edges": (gap(conf, correct, upper.clamp(min=0), bins), "a confidence on an edge is "
-                  "counted in the bin below: a bin includes its lower edge"),
         "nearest": ([gap(conf, correct, (conf * bins).round().long().clamp(max=bins - 1), bins),
                      gap(conf, correct, (conf * bins).round().long(), bins + 1),
                      gap(conf, correct, (conf * (bins - 1)).round().long(), bins)], "confidences "
@@ -90,6 +78,32 @@ def wrong_eces(conf, correct, bins, where):
         "complement": (1 - right, "this is 1 less the error"),
         "accuracy": ([float(y.mean()), float(1 - y.mean()), float(conf.mean())], "this is a mean "
                      "of all answers, without bins and gaps")}
+    return {code: (values, f"{where}: {why}") for code, (values, why) in table.items()}
+
+
+def wrong_edges(conf, correct, bins, where):
+    """The same for mistakes that only a confidence on the edge of a bin reveals."""
+    n, place = len(conf), place_of(conf, bins)
+    upper = ((conf * bins).ceil().long() - 1).clamp(min=0)      # bins closed on the right
+    edge = conf * bins == (conf * bins).round()
+    inner, kept, positive = edge & (conf > 0) & (conf < 1), conf < 1, conf > 0
+
+    def part(mask, where_to):
+        return gap(conf[mask], correct[mask], where_to[mask], bins) if mask.any() else 0.0
+    both = torch.cat([torch.arange(n), inner.nonzero()[:, 0]])
+    twice = torch.cat([place, place[inner] - 1])
+    table = {
+        "top-dropped": ([part(kept, place) * int(kept.sum()) / n, part(kept, place)],
+                        "a confidence of exactly 1 falls out: the last bin includes it"),
+        "zero-dropped": ([part(positive, upper) * int(positive.sum()) / n, part(positive, upper)],
+                         "a confidence of exactly 0 falls out, and a bin begins after its lower "
+                         "edge: it includes that"),
+        "edges": (gap(conf, correct, upper, bins), "a confidence on an edge is counted in the bin "
+                  "below: a bin includes its lower edge"),
+        "edge-twice": (gap(conf[both], correct[both], twice, bins) * len(both) / n, "a confidence "
+                       "on an edge is counted in two bins: a bin includes its lower edge alone"),
+        "edge-lost": (part(~edge, place) * int((~edge).sum()) / n, "a confidence on an edge is in "
+                      "no bin: a bin includes its lower edge")}
     return {code: (values, f"{where}: {why}") for code, (values, why) in table.items()}
 
 
@@ -117,11 +131,11 @@ def ece(answer, probe):
     judge = Judge(probe, ask, right_ece, wrong_eces, rich)
 
     def compare(conf, correct, bins, where, code="value"):
-        if code in ("top-dropped", "zero-dropped", "edges") and not judge.mistake():
-            table = wrong_eces(conf, correct, bins, where)
-            probe.equal(ask(conf, correct, bins), right_ece(conf, correct, bins), code, where, 1e-6,
-                        {c: table[c] for c in (code, "top-dropped", "zero-dropped", "edges")})
-            return
+        got, want = ask(conf, correct, bins), right_ece(conf, correct, bins)
+        if abs(got - want) > 1e-6 and not judge.mistake():
+            table = wrong_edges(conf, correct, bins, where)
+            first = {code: table[code]} if code in table else {}
+            probe.equal(got, want, code, where, 1e-6, first | table)
         judge.compare(conf, correct, bins, where=where, code=code)
 
     def right(*marks):
@@ -209,6 +223,8 @@ def wrong_curves(conf, correct, where):
                         "the mean error of its group"),
         "above": (((above @ error) / above.sum(1)).nan_to_num(), "only answers above a confidence "
                   "are counted: the one that has it is answered too"),
+        "ties-curve": (shared(conf[order], running(error[order])), "the curve is averaged within a "
+                       "group: it is the errors that are, before the running mean"),
         "ties-whole": ((at_least @ error) / at_least.sum(1), "equal confidences are "
                        "taken all at once: within a group value k is about k answers, each with "
                        "the group's mean error"),

@@ -53,11 +53,12 @@ def wrong_zs(tokens, key, gamma, where):
     ids = tokens.unique()
     kept = torch.ones(n, dtype=torch.bool)
     kept[1:] = (tokens[1:-1] != tokens[:-2]) | (tokens[2:] != tokens[1:-1])
-    first, sets = {}, {}
-    for a, b in zip(tokens[:-1].tolist(), tokens[1:].tolist()):
-        first.setdefault(b, a)
-        sets.setdefault(frozenset((a, b)), (a, b))
-    new = torch.tensor([(a, b) for b, a in first.items()]).T
+    pairs = list(zip(tokens[:-1].tolist(), tokens[1:].tolist()))
+
+    def distinct(name):                                     # one pair for each different name
+        rows = torch.tensor([*{name(a, b): (a, b) for a, b in pairs[::-1]}.values()])
+        return count(green(rows[:, 0], rows[:, 1], key, gamma))
+    twins = before != after
     table = {
         "repeats": ([count(every), count(every[kept])], "a pair that comes again is counted again, "
                     "although it is green for certain if it was before: count each different pair "
@@ -68,10 +69,21 @@ def wrong_zs(tokens, key, gamma, where):
         "length": ([z_of(k, n, gamma), z_of(k, n + 1, gamma), z_of(every.sum(), n + 1, gamma),
                     z_of(k, T + 1, gamma), z_of(k, T - 1, gamma)], "T is the number of different "
                    "pairs that are scored, and not another length"),
-        "tokens-once": (count(green(new[0], new[1], key, gamma)), "each token is scored once only: "
-                        "it is pairs (before, token) that may not be repeated"),
-        "unordered": (count(green(*torch.tensor([*sets.values()]).T, key, gamma)), "(5, 8) and (8, "
-                      "5) are taken for one pair: the order counts"),
+        "tokens-once": ([distinct(lambda a, b: b), distinct(lambda a, b: a)], "each token is "
+                        "scored once only: it is pairs (before, token) that may not be repeated"),
+        "unordered": (distinct(lambda a, b: frozenset((a, b))), "(5, 8) and (8, 5) are taken for "
+                      "one pair: the order counts"),
+        "collision": ([distinct(name) for name in (
+            lambda a, b: a + b, lambda a, b: a * b, lambda a, b: a - b, lambda a, b: a ^ b,
+            lambda a, b: 10 * a + b, lambda a, b: 100 * a + b, lambda a, b: 1000 * a + b,
+            lambda a, b: 10_000 * a + b, lambda a, b: f"{a}{b}")], "two different pairs are taken "
+            "for one, as when a sum or a text stands for both ids"),
+        "half-repeats": (z_of(every.sum(), T, gamma), "green ones are counted with repeats, T "
+                         "without: leave repeats out of both"),
+        "twins": (count(green(before[twins], after[twins], key, gamma)), "a token that follows "
+                  "itself is left out: it is a pair like any other"),
+        "ends": ([once(t[:-1], t[1:]) for t in (tokens[1:], tokens[:-1])], "the first or the last "
+                 "pair is left out"),
         "red": ([-z, z_of(T - k, T, gamma)], "red tokens are counted, or the sign is turned: many "
                 "green ones give a large z"),
         "no-root": ((k - gamma * T) / variance, "divided by the variance: divide by its root"),
@@ -131,12 +143,17 @@ def watermark_z(answer, probe):
 
     rich = [(torch.cat([torch.tensor([V - 1]), probe.ints(0, V - 2, n), torch.tensor([V - 2])]),
              key, gamma) for V, n, key, gamma in (                      # ends that meet nowhere
-                 (9, 41, 17, 0.3), (8, 29, 1234, 0.6), (11, 60, 99, 0.25), (10, 35, 7, 0.5))]
+                 (9, 41, 18, 0.3), (8, 29, 1234, 0.6), (11, 60, 99, 0.25), (10, 35, 7, 0.5))]
     judge = Judge(probe, ask, right_z, wrong_zs, rich)
     for tokens, key, gamma in (([5, 8], 3, 0.5), ([5, 8], 4, 0.5), ([5, 8, 5, 8, 5], 3, 0.5),
                                ([2, 2, 2, 2], 11, 0.2), ([4, 0, 7, 1, 7, 1, 3], 25, 0.7)):
         judge.compare(torch.tensor(tokens), key, gamma, where=f"tokens = {tokens}, key = {key}, "
                       f"gamma = {gamma}", code="value")
+    text = [1, 2000, 4, 2, 1000, 5, 1, 200, 6, 2, 100, 7, 1, 20_000, 8, 2, 10_000, 9, 12, 3, 0, 1,
+            23]
+    alike = Judge(probe, ask, right_z, wrong_zs, [(torch.tensor(text * 2), k, 0.4)
+                                                  for k in (1, 2, 3)])
+    alike.compare(*alike.rich[0], where=f"tokens = {text} twice, key = 1, gamma = .4")
     for tokens, key, gamma in (*rich, (probe.ints(0, 49152, 200), 2 ** 20 + 7, 0.25)):
         judge.compare(tokens, key, gamma, where=f"{len(tokens)} tokens, key = {key}, gamma = "
                       f"{gamma}")
