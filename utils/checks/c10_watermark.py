@@ -143,7 +143,8 @@ def watermark_z(answer, probe):
 
     rich = [(torch.cat([torch.tensor([V - 1]), probe.ints(0, V - 2, n), torch.tensor([V - 2])]),
              key, gamma) for V, n, key, gamma in (                      # ends that meet nowhere
-                 (9, 41, 18, 0.3), (8, 29, 1234, 0.6), (11, 60, 99, 0.25), (10, 35, 7, 0.5))]
+                 (9, 41, 17, 0.3), (8, 29, 1234, 0.6), (11, 60, 99, 0.25), (10, 35, 7, 0.5),
+                 (12, 50, 52, 0.4), (9, 45, 5, 0.7))]
     judge = Judge(probe, ask, right_z, wrong_zs, rich)
     for tokens, key, gamma in (([5, 8], 3, 0.5), ([5, 8], 4, 0.5), ([5, 8, 5, 8, 5], 3, 0.5),
                                ([2, 2, 2, 2], 11, 0.2), ([4, 0, 7, 1, 7, 1, 3], 25, 0.7)):
