@@ -142,7 +142,7 @@ def guesses(probe, train, X, y, test_X, test_y, where):
     probe.type(b, (float, int, torch.Tensor), "b is one number")
     probe.true(not isinstance(b, torch.Tensor) or b.numel() == 1, "b-shape", f"{where}: b is one "
                "number")
-    w, b = w.detach().double(), float(b)
+    w, b = w.detach().double(), float(b.detach() if isinstance(b, torch.Tensor) else b)
     probe.true(bool(w.isfinite().all()) and abs(b) < float("inf"), "diverged", f"{where}: w or b "
                "is not finite: are the steps of training too large?")
     return test_X @ w, b, test_y
@@ -207,7 +207,7 @@ def still_there(split, train, probe):
     y = torch.arange(2 * SIDE) >= SIDE
     order = torch.randperm(2 * SIDE, generator=probe.generator)
     rows, y = rows[order], y[order]
-    for name, M, least in (("the words as they were", E, 0.97), ("what is left", rest, 0.68)):
+    for name, M, least in (("the words as they were", E, 0.97), ("what is left", rest, 0.65)):
         X, where = M[rows], f"GloVe, {name}"
         judge_probe(probe, *guesses(probe, train, X[:SIDE], y[:SIDE], X[SIDE:], y[SIDE:], where),
                     least, where, "underfit")
