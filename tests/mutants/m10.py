@@ -878,7 +878,7 @@ WRONG = {
         "divided by g": (lambda *given: (footprint(*given)[0], footprint(*given)[0]
                                          / max(given[4], 1)), "per-gram"),
         "kg are kWh": (lambda *given: (footprint(*given)[0],) * 2, "no-intensity"),
-        "pounds": (scaled(1, 1 / 0.45359237), "tons"),
+        "pounds": (scaled(1, 1 / 0.45359237), "pounds"),
         "rounded": (lambda *given: tuple(round(v, 1) for v in footprint(*given)), "rounded"),
         "whole": (lambda *given: tuple(int(v) for v in footprint(*given)), "rounded"),
         "whole division": (lambda a, b, c, d, g: (a * b * c * d // 1000,

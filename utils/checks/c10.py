@@ -98,7 +98,7 @@ def wrong_effects(X, Y, A, B, where):
                       for k in (1, -1) for M, C, D in ((W, A, B), (U, a, b))], "these are "
                      "distances: take cosines"),
         "size-only": (abs(d), "the sign is lost: it says which way the association goes")}
-    return {code: (values, f"{where}, d: {why}") for code, (values, why) in table.items()}
+    return {code: (values, f"{where}: {why}") for code, (values, why) in table.items()}
 
 
 def wrong_p(X, Y, A, B, where):
@@ -142,7 +142,7 @@ def wrong_p(X, Y, A, B, where):
                    "of Y change places: they are no pairs, any n of the 2n words may form X"),
         "formula": (tests, "this is a formula for many words (z or t): count the splits"),
         "is-d": (effect(s, n), "this is d")}
-    return {code: (values, f"{where}, p: {why}") for code, (values, why) in table.items()}
+    return {code: (values, f"{where}: {why}") for code, (values, why) in table.items()}
 
 
 @exercise("10.1", hints=(

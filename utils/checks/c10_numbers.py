@@ -9,23 +9,25 @@ from .probe import shown
 
 
 def one_number(probe, value, where, what="the result"):
-    """value as a float, after tests of its type."""
+    """value as a float, after tests of its type. where: which input, or ""."""
+    start = f"{where}: " if where else ""
     probe.type(value, (float, int, torch.Tensor), f"{what} is a number")
-    probe.true(not isinstance(value, bool), "type", f"{where}: {what} is a number, came {value}")
+    probe.true(not isinstance(value, bool), "type", f"{start}{what} is a number, came {value}")
     probe.true(not isinstance(value, torch.Tensor) or value.numel() == 1 and not
                value.is_complex() and value.dtype != torch.bool, "type",
-               f"{where}: {what} is one real number, came {shown(value)}")
-    probe.true(float(value) == float(value), "nan", f"{where}: {what} is not a number (nan): what "
+               f"{start}{what} is one real number, came {shown(value)}")
+    probe.true(float(value) == float(value), "nan", f"{start}{what} is not a number (nan): what "
                "is divided by 0, or averaged over nothing?")
     return float(value)
 
 
 def two_numbers(probe, out, where, names):
-    """A pair of results as floats."""
+    """A pair of results as floats. where: which input, or ""."""
+    start = f"{where}: " if where else ""
     probe.type(out, (tuple, list, torch.Tensor), f"return {' and '.join(names)}")
     probe.true(out.dim() == 1 if isinstance(out, torch.Tensor) else True, "type",
-               f"{where}: return {' and '.join(names)}, came {shown(out)}")
-    probe.true(len(out) == 2, "type", f"{where}: return two numbers, {' and '.join(names)}; came "
+               f"{start}return {' and '.join(names)}, came {shown(out)}")
+    probe.true(len(out) == 2, "type", f"{start}return two numbers, {' and '.join(names)}; came "
                f"{len(out)}")
     return [one_number(probe, value, where, name) for value, name in zip(out, names)]
 
@@ -70,7 +72,7 @@ def wrong_exposures(rank, n, where):
 def exposure(answer, probe):
     def ask(rank, n):
         out = probe.call(answer, rank, n)
-        probe.shape(out, rank.shape, "shape", f"{len(rank)} ranks give {len(rank)} exposures")
+        probe.shape(out, rank.shape, "shape", "one exposure for each rank")
         return out
 
     def right(rank, n):
@@ -129,7 +131,7 @@ def wrong_footprints(gpus, hours, watts, pue, g, where):
         "per-gram": ([(kwh, kwh / g), (kwh, kwh / g * 1e3), (kwh, kwh / g / 1e3)], "divided by "
                      "`g_per_kwh`: each kWh emits that many grams"),
         "no-intensity": ((kwh, kwh), "`g_per_kwh` has no effect"),
-        "tons": ([(kwh, kg / 0.45359237), (kwh, kg * 0.45359237)], "pounds: return kg"),
+        "pounds": ([(kwh, kg / 0.45359237), (kwh, kg * 0.45359237)], "pounds: return kg"),
         "rounded": ([(f(kwh, k), f(kg, k)) for k in range(4) for f in (round, lambda v, _: int(v))]
                     + [(f(kwh), f(kg)) for f in (math.floor, math.ceil)], "it is rounded: keep "
                     "all digits")}

@@ -98,8 +98,8 @@ def wrong_zs(tokens, key, gamma, where):
         "own-spread": ([(k - gamma * T) / math.sqrt(v) for v in (
             T * share * (1 - share), T * share * (1 - share) * T / max(T - 1, 1)) if v > 0],
             "the spread comes from the green tokens found: under the null it is known, from gamma"),
-        "share": ([share, k / (n + 1), share - gamma], "this is a share: by how many standard "
-                  "deviations is the count above gamma T?"),
+        "share": ([share, k / (n + 1), share - gamma], "this is a share: z says by how many "
+                  "standard deviations the count is above gamma T"),
         "count": ([k, float(every.sum())], "this is the number of green ones: compare it with "
                   "gamma T"),
         "tail": ([math.erfc(z / math.sqrt(2)) / 2, math.erfc(abs(z) / math.sqrt(2)),
