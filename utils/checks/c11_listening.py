@@ -272,7 +272,7 @@ def trained(answer, transcribe, probe):
     while step < STEPS and streak < 5 and time.monotonic() < begun + LEARN_SECONDS:
         for group in adam.param_groups:
             group["lr"] = 5e-3 * min(1, (step + 1) / 30)
-        which = probe.ints(0, len(ids), 48)
+        which = probe.ints(0, len(ids), 32)
         logits, targets = made(mels[which], ids[which, :-1]), ids[which, 1:]
         adam.zero_grad()
         F.cross_entropy(logits.mT, targets, ignore_index=PAD).backward()
