@@ -394,8 +394,9 @@ def log_mel_in_single(wave, sr, n_mels, hop):
     return log_mel(wave.float(), sr, n_mels, hop)
 
 
-def heard(n_fft=lambda sr, hop: sr // 40, window=torch.hann_window, power=2, count=lambda T, h: T // h,
-          filters=lambda f: f, log=lambda m: m.clamp(min=1e-10).log10(), wave=lambda w: w,
+def heard(n_fft=lambda sr, hop: sr // 40, window=torch.hann_window, power=2,
+          count=lambda T, h: T // h, filters=lambda f: f,
+          log=lambda m: m.clamp(min=1e-10).log10(), wave=lambda w: w,
           mode="reflect", center=True, end=lambda m: m, between=lambda s: s, start=0):
     """log_mel with one part replaced."""
     def answer(w, sr, n_mels, hop):
@@ -553,9 +554,9 @@ START, END = c11_listening.START, c11_listening.END
 class Listener(nn.Module):
     """Two Stacks of the course, learned places for the text, waves for the sound."""
 
-    def __init__(self, n_mels, vocab_size, **how):
+    def __init__(self, n_mels, vocab_size):
         super().__init__()
-        c = Config(vocab_size, d_model=32, n_layers=2, n_heads=4, **how)
+        c = Config(vocab_size, d_model=32, n_layers=1, n_heads=4)
         self.near = nn.Conv1d(n_mels, 32, 3, padding=1)
         self.pace = nn.Conv1d(32, 32, 3, stride=2, padding=1)
         self.ears, self.voice = Stack(c, causal=False), Stack(c, causal=True, cross=True)
@@ -585,7 +586,7 @@ class ByTransformer(nn.Module):
         super().__init__()
         self.near = nn.Conv1d(n_mels, 32, 3, padding=1)
         self.pace = nn.Conv1d(32, 32, 3, stride=2, padding=1)
-        self.text = Transformer(Config(vocab_size, 32, n_layers=2, n_heads=4, max_len=64,
+        self.text = Transformer(Config(vocab_size, 32, n_layers=1, n_heads=4, max_len=64,
                                        kind="encoder-decoder", position="sinusoidal"))
         for p in self.text.parameters():
             if p.dim() == 2:
@@ -703,8 +704,7 @@ def without_encoder(s, *given):
     del s.ears
 
 
-def no_places(s, n_mels, vocab_size):
-    s.voice = Stack(Config(vocab_size, 32, n_layers=1, n_heads=4), causal=True, cross=True)
+def no_places(s, *given):
     del s.places
     s.register_buffer("places", torch.zeros(64, 32))
 
@@ -714,7 +714,7 @@ def decoder_alone(s, n_mels, vocab_size):
 
 
 def with_dropout(s, n_mels, vocab_size):
-    c = Config(vocab_size, 32, n_layers=2, n_heads=4, dropout=0.1)
+    c = Config(vocab_size, 32, n_layers=1, n_heads=4, dropout=0.1)
     s.voice = Stack(c, causal=True, cross=True)
 
 

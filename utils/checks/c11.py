@@ -1,4 +1,4 @@
-"""The checks of lecture 11, first part: an image cut into patches, and an encoder that reads them."""
+"""The checks of lecture 11, first part: images cut into patches, and an encoder that reads them."""
 import time
 
 import torch
@@ -143,7 +143,8 @@ def patches(patchify, unpatchify, probe):
     judge = Judge(probe, forth, cut, wrong_cuts, rich)
     forth(probe.normal(2, 3, 6, 10), 2)                     # its shape: no two sizes are equal
     small = torch.arange(12).double().reshape(1, 1, 2, 6)
-    for img, p, where in ((small, 2, "the image [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]], p = 2"),
+    shown = "the image [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]], p = 2"
+    for img, p, where in ((small, 2, shown),
                           *((img, p, f"image {tuple(img.shape)}, p = {p}") for img, p in rich),
                           (probe.normal(2, 3, 5, 4), 1, "image (2, 3, 5, 4), p = 1"),
                           (probe.normal(1, 1, 6, 6), 6, "image (1, 1, 6, 6), p = 6")):
@@ -158,8 +159,9 @@ def patches(patchify, unpatchify, probe):
     for rows, p, H, W in ((cut(small, 2), 2, 2, 6), *given, (probe.normal(2, 20, 3), 1, 5, 4)):
         judge.compare(rows, p, H, W, where=f"unpatchify of {tuple(rows.shape)}, p = {p}, H = {H}, "
                       f"W = {W}", code="back-order")
-    probe.true(forth(*rich[0]).dtype == torch.float64 == back(*given[0]).dtype, "dtype", "the image "
-               "is float64, and its patches are not (or the image made of them): no number changes")
+    probe.true(forth(*rich[0]).dtype == torch.float64 == back(*given[0]).dtype, "dtype", "the "
+               "image is float64, its patches or the image made of them are not: numbers move, "
+               "none changes")
     for img, p in rich:
         probe.true(torch.equal(back(forth(img, p), p, *img.shape[2:]), img), "inexact",
                    f"image {tuple(img.shape)}: unpatchify(patchify(img)) must be img to the last "
@@ -270,8 +272,8 @@ def pooled(probe, made, x, rows, where):
     base = forward(given)
     probe.true(bool(asked), "encode-unused", f"{where}: forward does not call self.encode: one way "
                "for both, so that they cannot differ")
-    probe.true(moves(forward(probe.normal(B, T, d)), base), "constant", f"{where}: the logits do not "
-               "depend on what encode gives")
+    probe.true(moves(forward(probe.normal(B, T, d)), base), "constant", f"{where}: the logits do "
+               "not depend on what encode gives")
     for kept, code in ((0, "first-row"), (T - 1, "last-row")):
         other = probe.normal(B, T, d)
         other[:, kept] = given[:, kept]
@@ -281,8 +283,9 @@ def pooled(probe, made, x, rows, where):
     probe.true(not moves(forward(even), base), "pooling", f"{where}: what encode gives was changed "
                "so that its mean over the rows stayed, and the logits moved: they come from the "
                "mean over rows")
-    probe.true(not moves(forward(given.repeat(1, 2, 1), x.repeat(1, 2, 1)), base), "sum", f"{where}: each encoded row "
-               "twice, and the logits moved: a mean does not grow with the number of rows")
+    twice = forward(given.repeat(1, 2, 1), x.repeat(1, 2, 1))
+    probe.true(not moves(twice, base), "sum", f"{where}: each encoded row twice, and the logits "
+               "moved: a mean does not grow with the number of rows")
 
 
 def learned(answer, probe, T=3, d_in=5, steps=150):

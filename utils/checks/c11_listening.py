@@ -313,5 +313,5 @@ def listener(answer, transcribe, probe):
     probe.true(rate <= ENOUGH, "does-not-learn", f"after {steps} steps of training on spoken tones "
                f"the error rate on unheard voices is {rate:.2f}; below {ENOUGH} is possible, "
                f"guessing gives {guess:.2f}. Is it small enough to learn in {LEARN_SECONDS:g} s "
-               "(d of 32, 2 layers)? Are the first weights large enough, and sound, positions and "
+               "(d of 32, a layer each)? Are the first weights large enough, and sound, positions and "
                "ids of like size where they are added?")

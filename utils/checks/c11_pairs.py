@@ -158,8 +158,8 @@ def find_pairs(probe, contacts, msa, planted, where):
 
 
 @exercise("11.3", hints=(
-    "Two sequences, three places, two letters: ABA and BAA. At the pair 0, 1 the result is [[0, .5], "
-    "[.5, 0]]: never A with A, half the time A with B. What do you get?",
+    "Two sequences, three places, two letters: ABA and BAA. At the pair 0, 1 the result is "
+    "[[0, .5], [.5, 0]]: never A with A, half the time A with B. What do you get?",
     "einsum says it in one line: which letters name the axes of msa at place i, which at place j, "
     "and which axis disappears? For the scores: if i and j went their own ways, what would the "
     "mean of the products be? How far is it from that, over all pairs of letters?",

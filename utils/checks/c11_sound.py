@@ -101,8 +101,8 @@ def wrong_mels(wave, sr, n_mels, hop, where):
     "A pure tone must be loudest in one band, and ten times the wave must add 2 everywhere: the "
     "power is 100 times larger. 30 s at 16000 Hz with a hop of 160 give 3000 frames. Which of the "
     "three fails?",
-    "Print shapes on the way: padded wave, frames (count, n_fft), spectrum (count, n_fft // 2 + 1), "
-    "bands. torch.stft does the first steps at once if you give it the window. Is the spectrum "
+    "Print shapes on the way: padded wave, frames (count, n_fft), spectrum (count, n_fft // 2 + "
+    "1), bands. torch.stft does the first steps at once if you give it the window. Is the spectrum "
     "squared before the filters and the logarithm taken after them?",
     "n_fft = sr // 40; mirror n_fft // 2 samples at both ends\n"
     "frames of n_fft samples, a new one every hop; as many as T // hop\n"
