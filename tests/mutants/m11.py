@@ -819,6 +819,8 @@ WRONG = {
         "back: W and H": (second(lambda x, p, H, W: unpatchify(x, p, H, W).mT),
                           "back-sizes-swapped"),
         "back: square": (second(square_only), "back-shape"),
+        "back: square turned": (second(lambda x, p, H, W: unpatchify(x, p, H, W).mT if H == W
+                                       else unpatchify(x, p, H, W)), "back-order"),
         "back: mean": (second(lambda x, p, H, W: unpatchify(x, p, H, W) / x.shape[1]),
                        "back-mean"),
         "back: mirrored": (second(lambda x, p, H, W: unpatchify(x, p, H, W).flip(3)),
@@ -861,8 +863,9 @@ WRONG = {
         "flat": (vit(forward=lambda s, x: s.head(s.encode(x).flatten(1)), init=flat_head),
                  "pooling"),
         "mean of the softmax": (vit(forward=lambda s, x: s.head(s.encode(x)).softmax(-1).mean(1)),
-                                "pooling"),
+                                "softmax"),
         "all rows": (vit(forward=lambda s, x: s.head(s.encode(x))), "every-row"),
+        "shares": (vit(forward=lambda s, x: s.head(s.encode(x).mean(1)).softmax(-1)), "softmax"),
         "mean over features": (vit(forward=lambda s, x: s.encode(x).mean(2)), "logits"),
         "pooled by encode": (vit(lambda s, x: s.blocks(s.embedded(x)).mean(1),
                                  lambda s, x: s.head(s.encode(x))), "rows"),
@@ -873,6 +876,10 @@ WRONG = {
         "batch second": (vit(init=along_the_batch), "batch"),
         "batch norm": (vit(lambda s, x: s.norm(s.blocks(s.embedded(x)).mT).mT,
                            init=with_batch_norm), "batch"),
+        "mean of all logits off": (vit(forward=lambda s, x: s.head(
+            s.encode(x).mean(1)) - s.head(s.encode(x).mean(1)).mean(0)), "batch"),
+        "logits in another order": (vit(forward=lambda s, x: s.head(s.encode(x).mean(1)).flip(0)),
+                                    "batch"),
         "batch mean": (vit(lambda s, x: TinyViT.encode(s, x - x.mean(0))), "batch"),
         "dropout": (vit(lambda s, x: F.dropout(TinyViT.encode(s, x), 0.1)), "random"),
         "noise": (vit(forward=lambda s, x: s.head(s.encode(x).mean(1)) + torch.randn(
@@ -988,6 +995,7 @@ WRONG = {
         "in single": (lambda z, Wa, Wb: triangle_update(z.float(), Wa.float(), Wb.float()),
                       "dtype"),
         "relu": (edges(act=F.relu), "value"),
+        "cut off": (edges(end=lambda o, z, a, b: o.clamp(-50, 50)), "value"),
         "detached": (edges(end=lambda o, z, a, b: o.detach()), "detached"),
         "one edge detached": (lambda z, Wa, Wb: torch.einsum(
             "ikd,jkd->ijd", z @ Wa, (z @ Wb).detach()), "gradient"),
@@ -1034,6 +1042,9 @@ WRONG = {
         "backwards": (heard(end=lambda m: m.flip(1)), "backwards"),
         "sign": (heard(end=lambda m: -m), "sign"),
         "no DC": (heard(wave=lambda w: w - w.mean()), "value"),
+        "dither": (heard(wave=lambda w: w + 1e-7 * torch.randn(len(w))), "random"),
+        "louder at most 1": (heard(wave=lambda w: w.clamp(-1, 1)), "value"),
+        "pre-emphasis": (heard(wave=lambda w: torch.cat([w[:1], w[1:] - 0.97 * w[:-1]])), "value"),
         "rounded": (heard(end=lambda m: m.round(decimals=1)), "value"),
         "complex": (heard(end=lambda m: m + 0j), "type"),
         "a list": (heard(end=lambda m: m.tolist()), "type"),
@@ -1067,6 +1078,7 @@ WRONG = {
         "deletion free": (edited(delete=0, left=lambda i: 0), "one-way"),
         "bytes": (apart(lambda a, b: edit_distance(a.encode(), b.encode())), "unicode"),
         "at most 9": (apart(lambda a, b: min(edit_distance(a, b), 9)), "long"),
+        "at most 60": (apart(lambda a, b: min(edit_distance(a, b), 60)), "long"),
         "no memory": (apart(distance_without_memory), "slow"),
         "text": (apart(lambda a, b: str(edit_distance(a, b))), "type"),
         "no letters": (apart(lambda a, b: edit_distance(a, b) if a and b else 1 / 0), "crash"),
@@ -1122,6 +1134,10 @@ WRONG = {
             ids, s.encode(mels).detach())), "unused"),
         "one row of logits": (listener(forward=lambda s, mels, ids: Listener.forward(
             s, mels, ids)[:, -1]), "logits"),
+        "shares": (listener(forward=lambda s, mels, ids: Listener.forward(
+            s, mels, ids).softmax(-1)), "softmax"),
+        "shares over time": (listener(forward=lambda s, mels, ids: Listener.forward(
+            s, mels, ids).softmax(1)), "leak"),
         "hidden rows": (listener(forward=lambda s, mels, ids: s.voice(s.letters(
             ids) + s.places[:ids.shape[1]], memory=s.encode(mels))), "logits"),
         "mean of the sound": (listener(forward=mean_of_memory), "mean-of-sound"),
@@ -1141,6 +1157,10 @@ WRONG = {
         "stops at the first END": (says(stop=True), "decode"),
         "second best": (says(pick=lambda x: x.topk(2)[1][..., 1]), "decode"),
         "sampled": (says(pick=lambda x: torch.multinomial((x[:, 0] / 9).softmax(-1), 1)), "decode"),
+        "sampled, cool": (says(pick=lambda x: torch.multinomial((3 * x[:, 0]).softmax(-1), 1)),
+                          "decode"),
+        "shifted ids": (listener(forward=lambda s, mels, ids: s.written(
+            F.pad(ids[:, :-1], (1, 0)), s.encode(mels))), "forgets"),
         "starts with a letter": (says(start=0), "decode"),
         "one text for all": ((Listener, lambda m, mels, most: transcribe(
             m, mels[:1].expand_as(mels), most)), "one-text"),

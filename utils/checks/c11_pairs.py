@@ -282,6 +282,7 @@ def triangle_update(answer, probe):
     for z, Wa, Wb in (*rich, (probe.normal(1, 1, 2), probe.normal(2, 3), probe.normal(2, 3))):
         judge.compare(z, Wa, Wb, where=f"z {tuple(z.shape)}, Wa {tuple(Wa.shape)}")
     z, Wa, Wb = rich[0]
+    judge.compare(100 * z, Wa, Wb, where="z (5, 5, 3), a hundred times larger")
     order = torch.tensor([3, 0, 4, 1, 2])
     probe.equal(call(z[order][:, order], Wa, Wb), call(z, Wa, Wb)[order][:, order], "relabelled",
                 "the residues in another order give the result in that order")

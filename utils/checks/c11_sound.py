@@ -104,8 +104,8 @@ def wrong_mels(wave, sr, n_mels, hop, where):
     "Print shapes on the way: padded wave, frames (count, n_fft), spectrum (count, n_fft // 2 + "
     "1), bands. torch.stft does the first steps at once if you give it the window. Is the spectrum "
     "squared before the filters and the logarithm taken after them?",
-    "n_fft = sr // 40; mirror n_fft // 2 samples at both ends\n"
-    "frames of n_fft samples, a new one every hop; as many as T // hop\n"
+    "a frame is a fortieth of a second; half of one, mirrored, goes before and after the wave\n"
+    "frames, a new one every hop; as many as T // hop\n"
     "each times the Hann window; rfft; squared size\n"
     "mel filters times this; nothing below 1e-10; log10"))
 def log_mel(answer, probe):
@@ -143,9 +143,11 @@ def log_mel(answer, probe):
     probe.equal(call(probe.zeros(800), 8000, 12, 80), torch.full((12, 10), -10.0).double(),
                 "silence-value", "800 zeros: 1e-10 is the least that enters the logarithm, which "
                 "is -10 then", 1e-6)
-    quiet = probe.normal(800, scale=3e-6)
+    quiet = probe.normal(800, scale=1e-5)
     probe.equal(call(quiet, 8000, 12, 80), mel(quiet, 8000, 12, 80), "floor", "noise near the "
                 "floor: powers above 1e-10 stay as they are, smaller ones become 1e-10", 1e-3)
+    probe.true(torch.equal(call(quiet, 8000, 12, 80), call(quiet, 8000, 12, 80)), "random", "twice "
+               "the same wave, two results: nothing random enters")
     for hz in (250.0, 700.0, 1500.0, 3000.0):
         wave = 0.5 * torch.sin(2 * math.pi * hz * torch.arange(4000).double() / 8000)
         want, where = mel(wave, 8000, 16, 80), f"a tone of {hz:.0f} Hz, sr = 8000, n_mels = 16"
@@ -315,6 +317,8 @@ def error_rate(edit_distance, cer, probe):
     long = spoken(probe, 220)
     other = garbled(probe, long, 40)
     probe.equal(apart(long, other), distance(long, other), "long", "texts of 220 letters")
+    far = spoken(probe, 130), "xyz" * 40
+    probe.equal(apart(*far), distance(*far), "long", "texts that have no letter in common")
     for a, b in (("é☃", "e☃"), ("naïve 😀", "naïve :"), ("a\nb", "a b")):
         probe.equal(apart(a, b), 1, "unicode", f"{a!r} and {b!r}: a letter is a character, not a "
                     "byte")
