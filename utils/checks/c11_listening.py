@@ -266,7 +266,7 @@ def trained(answer, transcribe, probe):
     adam = torch.optim.AdamW(made.parameters(), lr=5e-3, betas=(0.9, 0.98), fused=True)
     mels, ids = heard_tones(600, probe.generator)
     begun, step, streak = time.monotonic(), 0, 0
-    while step < STEPS and streak < 5 and time.monotonic() < begun + LEARN_SECONDS:
+    while step < STEPS and streak < 4 and time.monotonic() < begun + LEARN_SECONDS:
         for group in adam.param_groups:
             group["lr"] = 5e-3 * min(1, (step + 1) / 30)
         which = probe.ints(0, len(ids), 32)
