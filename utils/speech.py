@@ -15,9 +15,10 @@ from .transformer import Config
 HELD_OUT = tuple(range(3, 60, 4))                       # 15 of the 60 voices
 LETTERS = " efghinorstuvwxz"                            # all that the ten words need
 STOP = len(LETTERS)                                     # before a text and after it
-N_MELS, N_FFT, HOP = 32, 256, 160                       # at 8 kHz: 32 ms a frame, every 20 ms
-WINDOW = 19200                                          # samples: 2.4 s, 120 frames
+N_MELS, N_FFT, HOP = 32, 256, 200                       # at 8 kHz: 32 ms a frame, every 25 ms
+WINDOW = 16000                                          # samples: 2 s, 80 frames
 LONGEST = 40                                            # ids that the decoder has positions for
+STRETCH = 0.12                                          # of voices, while learning
 QUIET = 0.03                                            # below this a clip has not begun
 
 
@@ -54,7 +55,7 @@ class Digits:
     def draw(self, count, least, most, rng, stretch=0.0):
         """So many rows of least to most random digits, each by a random voice: waves, texts.
 
-        What would not fit into the window of 2.4 s is drawn anew.
+        What would not fit into the window of 2 s is drawn anew.
         """
         voices, rows = self.voices, []
         while len(rows) < count:
@@ -76,12 +77,12 @@ def load_digits(held_out=HELD_OUT):
 
 
 def features(waves):
-    """Log-mels (B, 32, 120) of waves of 2.4 s at most, filled up with silence.
+    """Log-mels (B, 32, 80) of waves of 2 s at most, filled up with silence.
 
     Raises ValueError for a longer one.
     """
     if max(map(len, waves)) > WINDOW:
-        raise ValueError(f"a wave of {max(map(len, waves))} samples came, and {WINDOW} fit (2.4 s "
+        raise ValueError(f"a wave of {max(map(len, waves))} samples came, and {WINDOW} fit (2 s "
                          "at 8000 a second): cut it into pieces")
     filled = torch.stack([F.pad(wave, (0, WINDOW - len(wave))) for wave in waves])      # (B, T)
     return log_mel(filled, 8000, N_MELS, N_FFT, HOP)
@@ -99,38 +100,43 @@ def spelling_loss(model, mel, ids):
     return F.cross_entropy(model(mel, before).flatten(0, 1), ids.flatten())
 
 
-def listener(seed=0, **shape):
-    """An untrained Listener for letters; shape: fields of Config other than these."""
-    shape = {"d_model": 64, "n_layers": 2, "n_heads": 4} | shape
+def listener(seed=0):
+    """An untrained Listener for letters: d_model 64, two layers on each side."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Listener(Config(len(LETTERS) + 1, max_len=LONGEST, kind="encoder-decoder", **shape),
-                        N_MELS, WINDOW // HOP)
+        return Listener(Config(STOP + 1, d_model=64, n_layers=2, n_heads=4, max_len=LONGEST,
+                               kind="encoder-decoder"), N_MELS, WINDOW // HOP)
 
 
-def masked(mel, rng, widest=8):
+def masked(mel, rng, widest=4):
     """A log-mel with a random band of pitches silenced in each row, up to `widest` of them.
 
     Source: Park 2019 (1904.08779), without its masks over time.
     """
     B, n_mels, _ = mel.shape
     width = torch.randint(widest + 1, (B, 1), generator=rng)
-    first = (torch.rand(B, 1, generator=rng) * (n_mels - width)).long()
+    first = (torch.rand(B, 1, generator=rng) * (n_mels - width + 1)).long()
     band = torch.arange(n_mels)
     hit = (band >= first) & (band < first + width)                                      # (B, M)
     return torch.where(hit[..., None], mel.mean((1, 2), keepdim=True), mel)
 
 
-def train_listener(digits, seed=0, most=3, recipe=None, watch=None, device=None, stretch=.2, widest=8, early=.4, **shape):
+def train_listener(digits, seed=0, most=3, recipe=None, watch=None, device=None):
+    """A Listener that learned rows of one to `most` digits, and the Log of its training.
+
+    The first fifth of the steps are single digits. Every row is new: its voice is stretched and a
+    band of pitches silenced at random. recipe: 300 steps of 32 rows unless given; watch: a
+    Watcher. About 25 s on one free core.
+    """
     recipe = recipe or Recipe(300, batch=32, lr=3e-3, muon_lr=0.02, warmup=30, decay="linear",
                               cooldown=0.6, final=0.02, seed=seed)
-    model = listener(seed, **shape)
+    model = listener(seed)
 
     def batches(step):
         rng = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        longest = 1 if step < early * recipe.steps else most
-        waves, texts = digits.draw(recipe.batch, 1, longest, rng, stretch)
-        return masked(features(waves), rng, widest), targets(texts)
+        longest = 1 if step < recipe.steps // 5 else most
+        waves, texts = digits.draw(recipe.batch, 1, longest, rng, STRETCH)
+        return masked(features(waves), rng), targets(texts)
 
     log = fit(model, batches, recipe, loss=spelling_loss, watch=watch,
               device=device or machine.device())
