@@ -47,7 +47,7 @@ def power_spectrum(wave, n_fft=400, hop=160):
     if wave.shape[-1] <= n_fft // 2:
         raise ValueError(f"a wave of {wave.shape[-1]} samples came: more than {n_fft // 2} are "
                          "needed to mirror its ends")
-    window = torch.hann_window(n_fft, device=wave.device)
+    window = torch.hann_window(n_fft, dtype=torch.float32, device=wave.device)
     flat = wave.reshape(-1, wave.shape[-1]).float()
     spectrum = torch.stft(flat, n_fft, hop, window=window, center=True, return_complex=True)
     power = spectrum.abs().square()[..., :wave.shape[-1] // hop]
