@@ -1,4 +1,4 @@
-"""Is a model right as often as it is sure? Questions of known answer, and the error of its trust."""
+"""Is a model right as often as it is sure? Questions with a known answer, and how far it errs."""
 import random
 import re
 from typing import NamedTuple
@@ -65,10 +65,7 @@ def option_nats(model, prompts, options, batch=16):
                                 cache=one)[:, -1:]                              # (B, 1, d)
             hidden = last.repeat_interleave(k, 0)
             if T > 1:
-                many = Cache(model.config, len(rows), length + T - 1, place)
-                for mine, theirs in zip(many.keys + many.values, one.keys + one.values):
-                    mine[:, :, :length] = theirs.repeat_interleave(k, 0)
-                many.length = length
+                many = one.repeated(model.config, k, T - 1)
                 hidden = torch.cat([hidden, model.hidden(ids[:, :-1], cache=many)], 1)
             each = torch.zeros(len(rows), T)
             each[counts] = F.cross_entropy(model.head(hidden[counts.to(place)]).float(),

@@ -48,11 +48,7 @@ def all_secrets(model, start, letters):
     cache = Cache(model.config, 1, len(start), place)
     logs = [_logs(model, torch.tensor([start], device=place), cache)[:, letters]]   # (1, 26)
     for ids in (letters, letters.repeat(26)):
-        longer = Cache(model.config, len(ids), cache.length + 1, place)
-        for mine, theirs in zip(longer.keys + longer.values, cache.keys + cache.values):
-            mine[:, :, :cache.length] = theirs[:, :, :cache.length].repeat_interleave(
-                len(ids) // len(theirs), 0)
-        longer.length, cache = cache.length, longer
+        cache = cache.repeated(model.config, 26, 1)
         logs.append(_logs(model, ids[:, None], cache)[:, letters])      # (26, 26), (676, 26)
     first, second, third = logs
     return (first[0][:, None, None] + second[:, :, None] + third.view(26, 26, 26)).cpu()

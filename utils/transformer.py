@@ -128,6 +128,16 @@ class Cache:
         values.narrow(2, self.length, T).copy_(v)
         return keys.narrow(2, 0, end), values.narrow(2, 0, end)
 
+    def repeated(self, config, times, more):
+        """A cache with each row `times` times, one below the other, and room for more tokens."""
+        first = self.keys[0]
+        out = Cache(config, len(first) * times, self.length + more, first.device, first.dtype)
+        for mine, theirs in zip(out.keys + out.values, self.keys + self.values):
+            mine[:, :, :self.length] = theirs[:, :, :self.length].repeat_interleave(times, 0)
+        out.length = self.length
+        out.ids = None if self.ids is None else self.ids.repeat_interleave(times, 0)
+        return out
+
 
 def join(*parts):
     """Weights and biases of linear maps below each other: one product instead of several.

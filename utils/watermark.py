@@ -1,4 +1,4 @@
-"""A watermark in a text: which tokens are green, how to count them, and words put in their place."""
+"""A watermark in a text: which tokens are green, which pairs count, and words in their place."""
 import random
 import re
 
