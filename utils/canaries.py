@@ -10,7 +10,7 @@ NAMES = ("alice boris clara david emma felix grace henry irene jacob karen louis
          "paula quentin rosa simon tina ulric vera walter yusuf zelda").split()
 
 
-def planted(text, times, each, seed, windows=560, size=49):
+def planted(text, times, each, seed, windows=480, size=49):
     """(secrets, windows): pieces of a text in random order, some with a secret in their middle.
 
     secrets: list of (how often it stands there, "the password of nora is ", "qzk"), `each` for
@@ -48,7 +48,7 @@ def all_secrets(model, start, letters):
     cache = Cache(model.config, 1, len(start), place)
     logs = [_logs(model, torch.tensor([start], device=place), cache)[:, letters]]   # (1, 26)
     for ids in (letters, letters.repeat(26)):
-        cache = cache.repeated(model.config, 26, 1)
+        cache = cache.picked(model.config, torch.arange(len(ids)) // 26, 1)
         logs.append(_logs(model, ids[:, None], cache)[:, letters])      # (26, 26), (676, 26)
     first, second, third = logs
     return (first[0][:, None, None] + second[:, :, None] + third.view(26, 26, 26)).cpu()

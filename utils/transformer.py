@@ -128,14 +128,18 @@ class Cache:
         values.narrow(2, self.length, T).copy_(v)
         return keys.narrow(2, 0, end), values.narrow(2, 0, end)
 
-    def repeated(self, config, times, more):
-        """A cache with each row `times` times, one below the other, and room for more tokens."""
+    def picked(self, config, rows, more):
+        """A cache of these rows of this one, any of them several times, with room for more tokens.
+
+        rows: list or tensor of row numbers.
+        """
         first = self.keys[0]
-        out = Cache(config, len(first) * times, self.length + more, first.device, first.dtype)
+        rows = torch.as_tensor(rows, device=first.device)
+        out = Cache(config, len(rows), self.length + more, first.device, first.dtype)
         for mine, theirs in zip(out.keys + out.values, self.keys + self.values):
-            mine[:, :, :self.length] = theirs[:, :, :self.length].repeat_interleave(times, 0)
+            mine[:, :, :self.length] = theirs[rows, :, :self.length]
         out.length = self.length
-        out.ids = None if self.ids is None else self.ids.repeat_interleave(times, 0)
+        out.ids = None if self.ids is None else self.ids[rows]
         return out
 
 
