@@ -15,8 +15,8 @@ GRIDS = {"wind on land": 11, "solar": 48, "GPT-3's": 429, "world, 2023": 480, "g
          "coal": 820}
 # kg: one passenger New York - San Francisco and back (Strubell 2019), a car with fuel over its
 # life (there), GPT-3 (Patterson 2021).
-KNOWN = {"a passenger, New York - San Francisco and back": 1_984 * 0.4536,
-         "a car over its life": 126_000 * 0.4536, "GPT-3": 552_000}
+KNOWN = {"one air passenger": 1_984 * 0.4536, "one car's life": 126_000 * 0.4536,
+         "GPT-3": 552_000}
 HOUSEHOLD = 10_791                                      # kWh a year, USA 2022 (EIA)
 
 
@@ -99,7 +99,7 @@ class FootprintPlanner(Explorer):
                        "kg of CO2 (equivalent), each line ten times the last", "", 190)
         shape["xaxis"] |= {"type": "log", "dtick": 1, "range": [-2, 7.5]}
         shape["yaxis"] = axis("", type="category", autorange="reversed")
-        shape["margin"] |= {"t": 30, "b": 44, "l": 290}
+        shape["margin"] |= {"t": 30, "b": 44, "l": 130}
         return Figure(data, shape, "")
 
     def describe(self, result, gpus, hours, watts, pue, grid):
@@ -107,7 +107,7 @@ class FootprintPlanner(Explorer):
         return (f"{gpus:,} GPUs of {watts} W for {hours:,} hours, PUE {pue:g}, electricity of "
                 f"{GRIDS[grid]} g/kWh ({grid}): {energy(result['kwh'])}, "
                 f"{brief(result['kwh'] / HOUSEHOLD)} years of a household in the USA, and "
-                f"{mass(result['kg'])} of CO2, {brief(trips)} such flights.")
+                f"{mass(result['kg'])} of CO2, {brief(trips)} passengers New York - San Francisco.")
 
     def invariants(self, result, gpus, hours, watts, pue, grid):
         twice = self.compute(2 * gpus, hours, watts, pue, grid)
