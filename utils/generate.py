@@ -43,7 +43,7 @@ def draw(probabilities, rngs):
 
 @torch.inference_mode()
 def generate(model, prompts, max_new, temperature=1.0, top_k=None, top_p=None, seed=0, stop=(),
-             cached=True, on_token=None):
+             cached=True, on_token=None, adjust=None):
     """Continue each prompt by up to max_new tokens; returns the new ids, one list per prompt.
 
     model: a decoder Transformer, run in eval mode. prompts: lists of ids, of any lengths, none
@@ -51,6 +51,7 @@ def generate(model, prompts, max_new, temperature=1.0, top_k=None, top_p=None, s
     so that its text does not depend on its neighbours. cached: keep keys and values; otherwise
     every token computes everything again, with the same result. A text longer than the model's
     max_len loses its first half, again and again. on_token(ids (B,)) is called for each token.
+    adjust(last ids (B,), logits (B, vocab_size)) -> logits changes what is drawn from.
     """
     if not prompts or not all(len(prompt) for prompt in prompts):
         raise ValueError("each prompt needs one token or more to start from")
@@ -76,6 +77,8 @@ def generate(model, prompts, max_new, temperature=1.0, top_k=None, top_p=None, s
         hidden = model.hidden(given, cache=cache,
                               pad=None if pad is None else (pad - left).clamp(min=0))
         logits = model.head(hidden[:, -1])                              # (B, vocab_size)
+        if adjust is not None:
+            logits = adjust(ids[:, end - 1], logits)
         ids[:, end] = logits.argmax(-1) if temperature == 0 else draw(
             sharpened(logits.float(), temperature, top_k, top_p), rngs)
         end += 1

@@ -128,6 +128,20 @@ class Cache:
         values.narrow(2, self.length, T).copy_(v)
         return keys.narrow(2, 0, end), values.narrow(2, 0, end)
 
+    def picked(self, config, rows, more):
+        """A cache of these rows of this one, any of them several times, with room for more tokens.
+
+        rows: list or tensor of row numbers.
+        """
+        first = self.keys[0]
+        rows = torch.as_tensor(rows, device=first.device)
+        out = Cache(config, len(rows), self.length + more, first.device, first.dtype)
+        for mine, theirs in zip(out.keys + out.values, self.keys + self.values):
+            mine[:, :, :self.length] = theirs[rows, :, :self.length]
+        out.length = self.length
+        out.ids = None if self.ids is None else self.ids[rows]
+        return out
+
 
 def join(*parts):
     """Weights and biases of linear maps below each other: one product instead of several.
