@@ -126,7 +126,7 @@ def train_listener(digits, seed=0, most=3, recipe=None, watch=None, device=None)
 
     The first fifth of the steps are single digits. Every row is new: its voice is stretched and a
     band of pitches silenced at random. recipe: 300 steps of 32 rows unless given; watch: a
-    Watcher. About 25 s on one free core.
+    Watcher. About 25 s on one core.
     """
     recipe = recipe or Recipe(300, batch=32, lr=3e-3, muon_lr=0.02, warmup=30, decay="linear",
                               cooldown=0.6, final=0.02, seed=seed)
