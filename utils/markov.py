@@ -38,7 +38,7 @@ class MarkovSource:
         return torch.tensor(seen)
 
     def counted(self, ids, alpha=0.5):
-        """The bigram model of lecture 01 on symbols (n,): counts plus alpha, (S, S) rows sum to 1."""
+        """The bigram model of lecture 01 on symbols (n,): counts plus alpha as shares, (S, S)."""
         S = len(self.P)
         pairs = torch.bincount(ids[:-1] * S + ids[1:], minlength=S * S).view(S, S) + alpha
         return pairs / pairs.sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Twenty published language models, 2017 to 2024: shape, stated size, tokens, and where it says so."""
+"""Twenty published language models, 2017 to 2024: shape, size, tokens, and who says so."""
 from dataclasses import dataclass
 
 T, B, M = 10 ** 12, 10 ** 9, 10 ** 6

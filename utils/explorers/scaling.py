@@ -11,7 +11,8 @@ LAWS = {"Chinchilla, refitted 2024": REFIT, "Chinchilla, as printed 2022": CHINC
 HARDWARE = {"A100": (312e12, 400), "H100": (989e12, 700), "V100": (125e12, 300),
             "RTX 4090": (165e12, 450)}
 USED = 0.4                  # share of the peak that training reaches; PaLM .46 (2204.02311)
-SHOWN = ("GPT-3", "Chinchilla", "LLaMA 7B", "Llama 3 405B", "SmolLM2 135M")
+SHOWN = {"GPT-3": "bottom right", "Chinchilla": "top center", "LLaMA 7B": "bottom center",
+         "Llama 3 405B": "top center", "SmolLM2 135M": "top center"}
 
 
 def in_words(value):
@@ -57,7 +58,7 @@ class ComputePlanner(Explorer):
                 curve("lowest loss", [N], [D], 1, "markers", showlegend=False, **right),
                 curve("trained", [m.stated for m in models], [m.tokens for m in models], 3,
                       "markers+text", text=[m.name.split(" 1")[0] for m in models],
-                      textposition="top center", textfont={"size": 10}, **right)]
+                      textposition=list(SHOWN.values()), textfont={"size": 10}, **right)]
         shape = layout(f"Best for {C:.1e} operations: {in_words(N)} parameters, {in_words(D)} "
                        "tokens", height=205)
         powers = {"type": "log", "exponentformat": "power", "dtick": 1}
