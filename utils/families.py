@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 FAMILIES = {"encoder": "Encoder (BERT): every word sees every word",
             "decoder": "Decoder (GPT): every word sees itself and what came before",
-            "prefix": "Prefix decoder (T5's table 2): open within the prefix, then as a decoder",
+            "prefix": "Prefix decoder: every word sees the prefix, then as a decoder",
             "encoder-decoder": "Encoder-decoder (T5): an open source, and a decoder that also sees "
                                "the source across"}
 
