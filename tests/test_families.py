@@ -186,7 +186,17 @@ def test_a_head_learns_what_the_states_hold_and_teaching_learns_more():
     share = head.right(some).float().mean()
     assert share > max(some.fresh.mean(), 1 - some.fresh.mean())
     teach(whole, some, epochs=20, lr=3e-3)
+    assert head.head.weight.abs().max() < 1e3
     assert whole.right(some).float().mean() > share and not whole.training
+
+
+def test_a_dead_dimension_does_not_spoil_the_head():
+    model, some = made("encoder").float(), texts(48)
+    with torch.no_grad():
+        model.encoder.norm.weight[3], model.encoder.norm.bias[3] = 1e-33, 0.0
+    judge = Judge(model, 16)
+    fit_head(judge, some)
+    assert judge.head.weight.abs().max() < 1e3
 
 
 # ---- the explorer ------------------------------------------------------------------------

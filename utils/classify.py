@@ -98,7 +98,7 @@ def fit_head(judge, texts, decay=0.01):
     decay: weight of the squared weights of standardised states against the mean loss.
     """
     x, y = judge.all(texts, judge.mean), texts.fresh
-    mean, spread = x.mean(0), x.std(0)
+    mean, spread = x.mean(0), x.std(0).clamp(min=1e-3)      # some dimensions of MiniLM are dead
     z = (x - mean) / spread
     w = torch.zeros(x.shape[1] + 1, device=x.device, requires_grad=True)    # the bias is last
     optimizer = torch.optim.LBFGS([w], max_iter=100, line_search_fn="strong_wolfe")
