@@ -186,9 +186,9 @@ def test_runs_are_the_same_on_one_and_on_two_processes(wheels):
 @pytest.mark.parametrize("C", scaling.BUDGETS)
 def test_the_plan_spends_its_budget_within_two_percent(C):
     for d in scaling.WIDTHS[C]:
-        N, steps, batch = scaling.plan(C, d)
+        N, steps = scaling.plan(C, d)
         assert Transformer(scaling.shape(d)).n_parameters() == N
-        assert 6 * N * steps * batch * scaling.CONTEXT == pytest.approx(C, rel=0.02)
+        assert 6 * N * steps * scaling.BATCH * scaling.CONTEXT == pytest.approx(C, rel=0.02)
 
 
 def planted_runs(noise=0.0, seed=0, seeds=1):

@@ -71,8 +71,9 @@ def fit_law(N, D, loss, delta=1e-3):
     found = [least_squares(apart, start, loss="huber", f_scale=delta,
                            bounds=([-9, -9, -9, 0, 0], [9, 9, 9, 3, 3])) for start in starts]
     E, A, B, alpha, beta = min(found, key=lambda fit: fit.cost).x
+    alpha, beta = float(alpha), float(beta)
     return Law(math.exp(E), math.exp(A) * _middle(N) ** alpha, math.exp(B) * _middle(D) ** beta,
-               float(alpha), float(beta))
+               alpha, beta)
 
 
 def fit_floor(D, loss):

@@ -4,13 +4,15 @@ import os
 import signal
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
-from .batches import Batches, Characters, held_out
+from .batches import Batches, Characters, held_out, lm_loss
 from .laws import (CHINCHILLA, REFIT, Law, fit_floor, fit_law, parabola, power_fit, train_flops)
 from .optimizers import optimizers, share_of_rate
 from .recipe import Recipe
@@ -18,13 +20,15 @@ from .transformer import Config, Transformer
 
 __all__ = ["BUDGETS", "CHINCHILLA", "REFIT", "WIDTHS", "Law", "Run", "cluster_flops", "curves",
            "exponent", "fit_floor", "fit_law", "isoflop", "optima", "parabola", "power_fit",
-           "train_flops", "train_run"]
+           "plan", "train_flops", "train_run"]
 
-BUDGETS = (1e10, 3e10, 9e10)                    # operations of one run, 6 N D
-WIDTHS = {1e10: (8, 12, 16, 24, 32, 48),        # d_model of the runs of each budget
-          3e10: (12, 16, 24, 32, 48, 64),
-          9e10: (16, 24, 32, 48, 64, 96)}
-LAYERS, HEADS, CONTEXT = 2, 2, 64
+BUDGETS = (3e9, 1e10, 3e10)                     # operations of one run, 6 N D
+WIDTHS = {3e9: (8, 12, 16, 20, 24, 32),         # d_model of the runs of each budget
+          1e10: (12, 16, 20, 24, 32, 40),
+          3e10: (16, 20, 24, 32, 40, 56)}
+LAYERS, HEADS, CONTEXT, BATCH = 2, 2, 64, 4     # 256 characters a step, the same for all
+HELD_OUT = 200                                  # windows of held-out text, the same for all
+RATE, MUON_RATE = 0.02, 0.05                    # tables; matrices of the blocks, at any width
 _text = {}
 
 
@@ -58,84 +62,105 @@ def shape(d_model, vocab_size=64):
                   position="rotary", max_len=CONTEXT)
 
 
-def rate(d_model):
-    """Peak learning rate by width, found by trying (narrow models bear more)."""
-    return 0.006 * (48 / d_model) ** 0.5
-
-
 def plan(C, d_model, vocab_size=64):
-    """(N, steps, windows a step) of a run; windows grow with the root of the data."""
-    c = shape(d_model, vocab_size)
+    """(N, steps) of a run that spends C."""
     with torch.device("meta"):
-        N = Transformer(c).n_parameters()
-    D = C / (6 * N)
-    batch = max(2, round(8 * (D / 230_000) ** 0.5))
-    return N, max(5, round(D / (batch * CONTEXT))), batch
+        N = Transformer(shape(d_model, vocab_size)).n_parameters()
+    return N, max(5, round(C / (6 * N) / (BATCH * CONTEXT)))
 
 
 def train_run(C, d_model, seed=0, train=None, val=None, vocab_size=64):
-    """Train one model for C operations and return its Run; random numbers by seed alone."""
+    """Train one model for C operations and return its Run; random numbers by seed alone.
+
+    train, val: (n,) ids below vocab_size; those that isoflop shares unless given.
+    Muon for matrices, so that one rate suits all widths (AdamW's best rate fell with the width).
+    The rate rises for a twentieth of the run, whatever its length, and then falls to 0.
+    """
     train, val = (_text[name] if ids is None else ids
                   for name, ids in (("train", train), ("val", val)))
-    N, steps, batch = plan(C, d_model, vocab_size)
+    N, steps = plan(C, d_model, vocab_size)
     warmup = max(3, steps // 20)
-    recipe = Recipe(steps=steps, batch=batch, context=CONTEXT, lr=rate(d_model), warmup=warmup,
-                    decay="linear", cooldown=1 - warmup / steps, final=0.0, weight_decay=0.0,
-                    seed=seed)
-    batches = Batches(train, CONTEXT, batch, seed)
+    recipe = Recipe(steps=steps, batch=BATCH, context=CONTEXT, lr=RATE, muon_lr=MUON_RATE,
+                    muon_rounds=3, warmup=warmup, decay="linear", cooldown=1 - warmup / steps,
+                    final=0.0, weight_decay=0.0, seed=seed)
+    batches = Batches(train, CONTEXT, BATCH, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Transformer(shape(d_model, vocab_size))
-    optimizer, = optimizers(model, recipe)
+    both = optimizers(model, recipe)
     for step in range(steps):
         inputs, targets = batches(step)
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * share_of_rate(step, recipe)
-        optimizer.zero_grad()
-        F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten()).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        optimizer.step()
-    return Run(C, N, steps * batch * CONTEXT, held_out(model, val, CONTEXT), seed, d_model, steps)
+        for optimizer in both:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * share_of_rate(step, recipe)
+            optimizer.zero_grad()
+        lm_loss(model, inputs, targets).backward()
+        for optimizer in both:
+            optimizer.step()
+    loss = held_out(model, val, CONTEXT, HELD_OUT)
+    return Run(C, N, steps * BATCH * CONTEXT, loss, seed, d_model, steps)
 
 
 def isoflop(budgets=BUDGETS, widths=None, seeds=(0,), workers=None, watch=None):
     """Runs of every budget, width and seed on the rebuilt tiny Shakespeare's characters.
 
     budgets: operations a run; widths: {budget: d_models}, WIDTHS unless given. workers: processes,
-    one thread each; two where there are two cores. The numbers do not depend on it. watch:
-    (runs done, runs in all) is called after each; a line in the notebook unless given.
-    Returns a list of Run, by budget, width and seed.
+    one thread each; two where there are two cores. The numbers do not depend on it. Always on the
+    processor: models this small keep no GPU busy. watch: (runs done, runs in all) is called
+    after each; a line in the notebook unless given. Returns a list of Run, by budget, width, seed.
     """
     from .data import rebuilt_tiny_shakespeare
     text = rebuilt_tiny_shakespeare()
     characters = Characters(text)
-    ids = torch.tensor(characters.encode(text), dtype=torch.uint8)
+    ids = torch.tensor(characters.encode(text), dtype=torch.uint8).numpy()
     tasks = [(C, d, seed) for C in budgets for d in (widths or WIDTHS)[C] for seed in seeds]
-    watch = watch or Line()
-    order = sorted(tasks, key=lambda task: -_cost(*task[:2]))           # longest first
+    train = partial(train_run, vocab_size=len(characters))
+    waiting = sorted(tasks, key=lambda task: -_cost(*task[:2]))         # longest first
     workers = min(workers or min(2, os.cpu_count() or 1), len(tasks))
-    done = {}
+    watch, done = watch or Line(), {}
+
+    def keep(task, run):
+        done[task] = run
+        watch(len(done), len(tasks))
+
     if workers > 1:
-        with ProcessPoolExecutor(workers, get_context("spawn"), _begin, (ids.numpy(),)) as pool:
-            waiting = {pool.submit(train_run, *task): task for task in order}
-            try:
-                for future in as_completed(waiting):
-                    done[waiting[future]] = future.result()
-                    watch(len(done), len(tasks))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    else:
-        threads = torch.get_num_threads()
-        _share(ids)
-        torch.set_num_threads(1)
-        try:
-            for task in order:
-                done[task] = train_run(*task)
-                watch(len(done), len(tasks))
-        finally:
-            torch.set_num_threads(threads)
+        with suppress(BrokenProcessPool):               # where no process may be started: here
+            _by_processes(workers, ids, train, waiting, keep)
+    threads = torch.get_num_threads()
+    _share(ids)
+    try:
+        for task in [task for task in waiting if task not in done]:
+            keep(task, train(*task))
+    finally:
+        torch.set_num_threads(threads)
     return [done[task] for task in tasks]
+
+
+def _by_processes(workers, ids, train, tasks, keep):
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (ids,))
+    try:
+        futures = {pool.submit(train, *task): task for task in tasks}
+        for future in as_completed(futures):
+            keep(futures[future], future.result())
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _begin(ids):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)        # the notebook's own process answers it
+    _share(ids)
+
+
+def _share(ids):
+    torch.set_num_threads(1)
+    ids, cut = torch.from_numpy(ids).long(), int(0.9 * len(ids))
+    _text.update(train=ids[:cut], val=ids[cut:])
+
+
+def _cost(C, d_model):
+    return plan(C, d_model)[1] * (1 + d_model / 100)    # a step costs little more when wider
 
 
 class Line:
@@ -156,22 +181,6 @@ class Line:
             self.handle = display(bundle, raw=True, display_id=True)
         else:
             self.handle.update(bundle, raw=True)
-
-
-def _begin(ids):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)        # the notebook's own process answers it
-    torch.set_num_threads(1)
-    _share(torch.from_numpy(ids))
-
-
-def _share(ids):
-    ids, cut = ids.long(), int(0.9 * len(ids))
-    _text["train"], _text["val"] = ids[:cut], ids[cut:]
-
-
-def _cost(C, d_model):
-    _, steps, batch = plan(C, d_model)
-    return 0.004 * steps + C / 2e10
 
 
 def curves(runs):
