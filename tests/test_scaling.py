@@ -1,5 +1,6 @@
 """Laws and their fits, counts of published models, the Markov source, and runs at equal compute."""
 import math
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 import torch
@@ -170,17 +171,25 @@ def test_compute_of_gpt3_and_the_decks_line_on_gpt4():
 
 
 def test_runs_are_the_same_on_one_and_on_two_processes(wheels):
-    widths = {2e7: (8, 16), 4e7: (8,)}
+    widths = {1e8: (8, 16), 2e8: (8,)}
     seen = []
     state = torch.random.get_rng_state()
     alone = scaling.isoflop(widths, widths, (3,), workers=1, watch=lambda *at: seen.append(at))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert scaling.isoflop(widths, widths, (3,), workers=2) == alone
     assert seen == [(1, 3), (2, 3), (3, 3)]
-    assert [(run.C, run.d_model, run.seed) for run in alone] == [(2e7, 8, 3), (2e7, 16, 3),
-                                                                 (4e7, 8, 3)]
+    assert [(run.C, run.d_model, run.seed) for run in alone] == [(1e8, 8, 3), (1e8, 16, 3),
+                                                                 (2e8, 8, 3)]
     for run in alone:
-        assert 6 * run.N * run.D == pytest.approx(run.C, rel=0.2)
+        assert 6 * run.N * run.D == pytest.approx(run.C, rel=0.1)
+
+
+def test_where_no_process_may_be_started_the_runs_are_made_here(wheels, monkeypatch):
+    def broken(*_):
+        raise BrokenProcessPool("not allowed")
+    monkeypatch.setattr(scaling, "_by_processes", broken)
+    runs = scaling.isoflop((1e8,), {1e8: (16,)}, (3, 4), workers=2)
+    assert [run.seed for run in runs] == [3, 4] and runs[0].loss != runs[1].loss
 
 
 @pytest.mark.parametrize("C", scaling.BUDGETS)
