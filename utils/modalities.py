@@ -63,7 +63,7 @@ def teach(tokens, y, seed, epochs=15, lr=5e-3, batch=64, **shape):
 
     tokens (N, n, size), y (N,) labels from 0; shape: what Encoder takes besides.
     """
-    with torch.random.fork_rng(devices=[]):                         # dropout draws from the global one
+    with torch.random.fork_rng(devices=[]):     # dropout draws from it
         torch.manual_seed(seed)
         model = Encoder(*tokens.shape[1:], int(y.max()) + 1, **shape)
         adamw = torch.optim.AdamW(model.parameters(), lr, fused=True)
@@ -98,8 +98,8 @@ def family(seed, length=30, generations=8, pairs=6, mutation=0.1, follow=0.9):
     order = torch.randperm(length, generator=rng)
     first, second = order[:pairs], order[pairs:2 * pairs]
     taste = 3 * torch.rand(length, 1, generator=rng)
-    shares = (taste * torch.randn(length, LETTERS, generator=rng)).softmax(-1)      # (L, letters)
-    fits = torch.rand(pairs, LETTERS, generator=rng).argsort(-1)                    # (pairs, letters)
+    shares = (taste * torch.randn(length, LETTERS, generator=rng)).softmax(-1)
+    fits = torch.rand(pairs, LETTERS, generator=rng).argsort(-1)
 
     def drawn(n):
         letters = torch.multinomial(shares, n, replacement=True, generator=rng).T.clone()
@@ -137,7 +137,7 @@ def auc(score, touch):
 # ---- distances to complete -----------------------------------------------------------------
 
 
-def puzzles(n, rng, length=12, known=0.4, noise=0.1):
+def puzzles(n, rng, length=12, known=0.5, noise=0.1):
     """Points in space of which some distances are known, and those with noise.
 
     Returns pairs (n, L, L, 2): distance or 0, and whether it is known; distances (n, L, L) as they
@@ -197,7 +197,7 @@ class Completer(nn.Module):
         return F.softplus((y + y.mT) / 2) * (1 - torch.eye(y.shape[1]))
 
 
-def teach_distances(triangles, seed, steps=300, lr=5e-3, batch=16):
+def teach_distances(triangles, seed, steps=200, lr=5e-3, batch=16):
     """A Completer trained on ever new puzzles, in eval mode."""
     rng = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -218,12 +218,14 @@ def teach_distances(triangles, seed, steps=300, lr=5e-3, batch=16):
 def shortest_paths(pairs):
     """Known distances completed by the shortest way over others: (B, L, L, 2) -> (B, L, L).
 
-    What the triangle inequality allows at most. Source: Floyd 1962, algorithm 97.
+    What the triangle inequality allows at most; the mean of the known where no way leads. Source:
+    Floyd 1962, algorithm 97.
     """
     distances = torch.where(pairs[..., 1] > 0, pairs[..., 0], torch.inf)
     for k in range(distances.shape[1]):
         distances = torch.minimum(distances, distances[:, :, k:k + 1] + distances[:, k:k + 1])
-    return distances
+    apart = distances.isinf()
+    return torch.where(apart, distances[~apart].mean(), distances)
 
 
 def broken_triangles(distances, slack=1e-3):

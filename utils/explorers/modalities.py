@@ -5,7 +5,7 @@ import torch
 
 from ..audio import hz_to_mel, log_mel, mel_to_hz, resample
 from ..data import load_speech
-from ..modalities import Encoder, digit_images, patchify, teach
+from ..modalities import digit_images, patchify, teach
 from ..show import COLOURS, Figure, axis, layout, numbers
 from .base import Explorer, choice, slider, switch
 
@@ -19,8 +19,7 @@ RISING, NOISE = "a tone that rises", "noise"
 def trained(p, positions):
     """An encoder that reads digits in patches of p x p, trained in some seconds."""
     (x, y), _ = digit_images()
-    return teach(Encoder((8 // p) ** 2, p * p, 10, positions), patchify(x, p), y, seed=0, epochs=8,
-                 n_layers=1)
+    return teach(patchify(x, p), y, seed=0, epochs=8, positions=positions, n_layers=1)
 
 
 class PatchCutter(Explorer):
@@ -37,8 +36,9 @@ class PatchCutter(Explorer):
         n = tokens.shape[1]
         order = torch.randperm(n, generator=torch.Generator().manual_seed(number))
         shown = tokens[:, order] if mixed else tokens
+        model = trained(p, positions)
         with torch.no_grad():
-            belief = trained(p, positions)(torch.cat([tokens, shown])).softmax(-1)     # (2, 10)
+            belief = model(torch.cat([tokens, shown])).softmax(-1)          # (2, 10)
         side = 8 // p
         image = shown.view(side, side, p, p).transpose(1, 2).reshape(8, 8)
         return {"image": image, "tokens": shown[0], "belief": belief, "p": p,
