@@ -59,13 +59,14 @@ class Whisper:
         """Each token as the text that it stands for: list of str."""
         return [self.tokenizer.decode([i], skip_special_tokens=False) for i in ids]
 
-    def transcribe(self, wave, sample_rate=SAMPLE_RATE, seconds=SECONDS):
-        """The text that is spoken in a wave (T,) of 30 s at most.
+    def transcribe(self, wave, sample_rate=SAMPLE_RATE, seconds=SECONDS, most=200):
+        """The text that is spoken in a wave (T,) of 30 s at most, of so many tokens at most.
 
         Whisper always saw 30 s, filled up with silence; with fewer seconds the encoder works less
-        and was not trained for what it sees.
+        and was not trained for what it sees: without silence after it a sentence comes again and
+        again.
         """
-        ids, = self.decode(self.encode(self.features(wave, sample_rate, seconds)))
+        ids, = self.decode(self.encode(self.features(wave, sample_rate, seconds)), most)
         return self.tokenizer.decode(ids).strip()
 
 
