@@ -89,7 +89,7 @@ class PatchCutter(Explorer):
             return words + "."
         moved = float((belief[1] - belief[0]).abs().max())
         return words + (f"; shuffled as {after} ({belief[1, after]:.0%}). No belief moves by more "
-                        f"than {moved:.0%}.")
+                        f"than {100 * moved:.0f} points.")
 
     def invariants(self, result, number, p, mixed, positions):
         belief = result["belief"]
