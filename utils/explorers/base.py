@@ -1,8 +1,11 @@
 """The base of every explorer: controls in, one figure and one sentence out."""
 import asyncio
+import base64
 import html
+import io
 import time
 import traceback
+import wave
 from pathlib import Path
 
 from ..show import PLOTLY, Figure
@@ -41,11 +44,12 @@ class Explorer:
     moves in the figure itself. All of them reach the methods by name:
     compute(**values) -> result, pure; figure(result) -> utils.show.Figure;
     describe(result, **values) -> the sentence; invariants(result, **values) asserts what always
-    holds; key(name, **values) and pointer(kind, x, y, **values) -> {name: new value}.
+    holds; key(name, **values) and pointer(kind, x, y, **values) -> {name: new value};
+    sound(result) -> (name, (T,) between -1 and 1, samples per second), to be played.
     """
 
     controls, hidden = {}, {}
-    key = pointer = None
+    key = pointer = sound = None
 
     def __init__(self, **start):
         known = {name: c["value"] for name, c in self.controls.items()} | self.hidden
@@ -61,7 +65,7 @@ class Explorer:
     def show(self, **values):
         """Figure and sentence for these values: what the live view and the file both show."""
         values = self.values | values
-        result = self.compute(**values)
+        self._result = result = self.compute(**values)
         sentence = self.describe(result, **values)
         figure = self.figure(result)
         return Figure(figure.data, figure.layout, sentence), sentence
@@ -94,6 +98,7 @@ class Explorer:
                 self.invariants(result, **values)
                 figure, sentence = self.figure(result), self.describe(result, **values)
                 assert figure.data and sentence.endswith("."), f"{values}: {sentence!r}"
+                assert self.sound is None or player(*self.sound(result)), f"{values}: no sound"
                 tried += 1
         return tried
 
@@ -118,11 +123,12 @@ class Explorer:
             control.observe(lambda change, name=name: self._moved({name: change["new"]}), "value")
         self._plot = Plot(on_key=self.key and self._keyed,
                           on_pointer=self.pointer and self._pointed)
-        self._words = w.HTML()
+        self._words, self._player = w.HTML(), w.HTML()
         title = w.HTML(f"<b>{html.escape(self.question)}</b>")
         row = w.Box(list(self._moving.values()),
                     layout=w.Layout(flex_flow="row wrap", width="100%"))
-        self._box = w.VBox([title, row, self._plot, self._words])
+        heard = [self._player] if self.sound else []
+        self._box = w.VBox([title, row, self._plot, *heard, self._words])
         self._box.add_class("course-explorer")
         self._box.add_class("course-controls")
         self._draw()
@@ -158,6 +164,8 @@ class Explorer:
         if shown:
             self._plot.show(shown[0])
             self._say(html.escape(shown[1]))
+            if self.sound:                          # the same sound again: the player is left alone
+                self._player.value = self._safely(lambda: player(*self.sound(self._result))) or ""
         self._took = time.perf_counter() - started
 
     def _safely(self, function, *args, **values):
@@ -180,6 +188,21 @@ class Explorer:
 
     def __repr__(self):
         return self.show()[1]
+
+
+def player(name, samples, rate):
+    """A sound as a player that keys reach, the sound in it (WAV, 16 bits, one channel).
+
+    name: what is heard; samples: (T,) between -1 and 1, cut off beyond; rate: samples per second.
+    """
+    whole = (samples.clamp(-1, 1) * 32767).round().short()
+    with io.BytesIO() as file:
+        with wave.open(file, "wb") as out:
+            out.setnchannels(1), out.setsampwidth(2), out.setframerate(rate)
+            out.writeframes(whole.cpu().numpy().astype("<i2").tobytes())
+        data = base64.b64encode(file.getvalue()).decode()
+    return (f'<audio controls tabindex="0" aria-label="Play: {html.escape(name)}" '
+            f'style="height: 32px" src="data:audio/wav;base64,{data}"></audio>')
 
 
 def _wrap(words, width):
