@@ -9,7 +9,7 @@ from ..modalities import digit_images, patchify, teach
 from ..show import COLOURS, Figure, axis, layout, numbers
 from .base import Explorer, choice, slider, switch
 
-HIGH, EXAMPLES = 205, 40                                # pixels; images to choose from
+HIGH, LOW, EXAMPLES = 205, 155, 40                      # pixels, beside a player; images
 RATE, SECONDS, DIGITS = 16000, 0.8, ("zero", "three", "six", "seven", "nine")
 MADE = {"tone of 440 Hz": 440.0, "tone of 3,000 Hz": 3000.0}
 RISING, NOISE = "a tone that rises", "noise"
@@ -140,7 +140,7 @@ class LogMelBench(Explorer):
                  "y": list(range(n_mels)), "colorscale": "Cividis",
                  "colorbar": {"title": {"text": "log10"}, "thickness": 12}}]
         shape = layout(f"{result['name']}: {frames} tokens of {n_mels} numbers", "seconds",
-                       "middle (Hz)", HIGH)
+                       "middle (Hz)", LOW)
         ticks = list(range(0, n_mels, max(1, n_mels // 5)))
         shape["yaxis"] |= {"tickvals": ticks, "ticktext": [f"{hz[i]:,.0f}" for i in ticks],
                            "showgrid": False}
