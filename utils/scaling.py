@@ -22,10 +22,10 @@ __all__ = ["BUDGETS", "CHINCHILLA", "REFIT", "WIDTHS", "Law", "Run", "cluster_fl
            "exponent", "fit_floor", "fit_law", "isoflop", "optima", "parabola", "power_fit",
            "plan", "train_flops", "train_run"]
 
-BUDGETS = (3e9, 1e10, 3e10)                     # operations of one run, 6 N D
+BUDGETS = (3e9, 9e9, 2.7e10)                    # operations of one run, 6 N D
 WIDTHS = {3e9: (8, 12, 16, 20, 24, 32),         # d_model of the runs of each budget
-          1e10: (12, 16, 20, 24, 32, 40),
-          3e10: (16, 20, 24, 32, 40, 56)}
+          9e9: (12, 16, 20, 24, 32, 40),
+          2.7e10: (16, 20, 24, 32, 40, 56)}
 LAYERS, HEADS, CONTEXT, BATCH = 2, 2, 64, 4     # 256 characters a step, the same for all
 HELD_OUT = 200                                  # windows of held-out text, the same for all
 RATE, MUON_RATE = 0.02, 0.05                    # tables; matrices of the blocks, at any width
