@@ -140,8 +140,9 @@ def heat(matrix, title, rows=None, columns=None, x="", y="", digits=2, alt=None,
     rows = list(rows) if rows is not None else list(range(len(z)))
     columns = list(columns) if columns is not None else list(range(len(z[0])))
     cells = len(rows) * len(columns)
+    gap = int(max(len(rows), len(columns)) <= 60)       # lines between more would hide the cells
     trace = {"type": "heatmap", "z": z, "x": columns, "y": rows, "colorscale": "Cividis",
-             "xgap": 1, "ygap": 1, "hoverongaps": False}
+             "xgap": gap, "ygap": gap, "hoverongaps": False}
     if cells <= 150:
         trace |= {"text": [["" if v is None else f"{v:.{digits}f}" for v in row] for row in z],
                   "texttemplate": "%{text}"}
