@@ -15,9 +15,9 @@ class MaskFamilies(Explorer):
     """Which of the families can write, and what does each word see?"""
 
     controls = {"family": choice(FAMILIES, "prefix", "family"),
-                "source": slider(1, len(SOURCE), value=4, label="words of the source"),
-                "target": slider(1, len(TARGET), value=4, label="words of the target"),
-                "prefix": slider(0, len(SOURCE), value=2, label="prefix (prefix family alone)"),
+                "source": slider(1, len(SOURCE), value=4, label="source words"),
+                "target": slider(1, len(TARGET), value=4, label="target words"),
+                "prefix": slider(0, len(SOURCE), value=2, label="prefix"),
                 "row": slider(1, len(SOURCE) + len(TARGET), value=3, label="look at word")}
 
     def compute(self, family, source, target, prefix, row):
@@ -43,7 +43,7 @@ class MaskFamilies(Explorer):
                 "showscale": False}
         seen, can = int(result["visible"].sum()), "can" if result["writes"] else "cannot"
         shape = layout(f"{seen} of {T * T} pairs see each other; it {can} write word by word",
-                       "looks at", "", 230)
+                       "looks at", "", 178)
         shape["margin"] |= {"t": 34, "b": 44, "r": 200, "l": 84}
         for side, ends in (("xaxis", [-0.5, T - 0.5]), ("yaxis", [T - 0.5, -0.5])):
             shape[side] |= {"tickvals": list(range(T)), "ticktext": names, "showgrid": False,
@@ -67,10 +67,10 @@ class MaskFamilies(Explorer):
         T = len(words)
         sees = (f"Word {i + 1} of {T}, {words[i]!r}, sees itself, {before} of the {i} before it "
                 f"and {after} of the {T - 1 - i} after it.")
-        writes = ("No word of the target sees a later one: it can be written word by word."
-                  if result["writes"] else "A word of the target sees later ones: this family "
-                  "can fill gaps and judge what is there, not write word by word.")
-        return f"{FAMILIES[family]}. {sees} {writes}"
+        writes = ("No target word sees a later one: it can be written word by word."
+                  if result["writes"] else "A target word sees later ones: it can fill gaps, not "
+                  "write word by word.")
+        return f"{FAMILIES[family].split(':')[0]}. {sees} {writes}"
 
     def invariants(self, result, family, source, target, prefix, row):
         T, visible = source + target, result["visible"]

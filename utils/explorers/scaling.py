@@ -27,7 +27,7 @@ class ComputePlanner(Explorer):
     """How large a model, on how many tokens, for this much compute?"""
 
     controls = {"budget": slider(18.0, 26.0, value=23.5, step=0.5,
-                                 label="operations: 10 to the power of"),
+                                 label="operations, 10 to the"),
                 "law": choice(LAWS, label="law"),
                 "hardware": choice(HARDWARE, label="GPU")}
 
@@ -60,10 +60,10 @@ class ComputePlanner(Explorer):
                       "markers+text", text=[m.name.split(" 1")[0] for m in models],
                       textposition=list(SHOWN.values()), textfont={"size": 10}, **right)]
         shape = layout(f"Best for {C:.1e} operations: {in_words(N)} parameters, {in_words(D)} "
-                       "tokens", height=205)
+                       "tokens", height=180)
         powers = {"type": "log", "exponentformat": "power", "dtick": 1}
         shape["xaxis"] = axis("parameters", domain=[0, 0.38], **powers)
-        shape["yaxis"] = axis("loss (nats per token)", nticks=5)
+        shape["yaxis"] = axis("loss (nats)", nticks=5)
         shape["xaxis2"] = axis("parameters", domain=[0.5, 1], anchor="y2", range=[7.6, 12.6],
                                **powers)
         shape["yaxis2"] = axis("tokens", anchor="x2", range=[9, 15.2], **powers | {"dtick": 2})
