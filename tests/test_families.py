@@ -5,10 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from utils.batches import padded
 from utils.classify import Judge, Texts, fit_head, teach, through, upper
 from utils.explorers.families import MaskFamilies
 from utils.families import FAMILIES, Masked, family_mask, gap_scores
-from utils.numerals import (END, Numerals, digits, dutch, english, exact, padded, until_end)
+from utils.numerals import (END, Numerals, digits, dutch, english, exact, until_end)
 from utils.transformer import Config, Transformer
 
 SHAPE = {"d_model": 16, "n_heads": 2, "max_len": 12}

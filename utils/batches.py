@@ -46,6 +46,22 @@ class Batches:
         return found[:, :-1], found[:, 1:]
 
 
+def padded(rows, fill=0, length=None):
+    """Lists of ids -> (n, length) tensor, `fill` behind the shorter ones."""
+    length = length or max(map(len, rows))
+    return torch.tensor([[*row] + [fill] * (length - len(row)) for row in rows])
+
+
+def epoch_rows(n, batch, step, seed=0):
+    """Which of n examples a step learns from, (batch,): each at most once an epoch, in new order.
+
+    The same step gives the same rows; what does not fill a batch waits for another epoch.
+    """
+    epoch, at = divmod(step, n // batch)
+    rng = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(n, generator=rng)[at * batch:(at + 1) * batch]
+
+
 def lm_loss(model, inputs, targets):
     """Mean nats per token of targets (B, T) under a model; a target of -100 does not count."""
     return F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())

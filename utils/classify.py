@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .numerals import padded
+from .batches import epoch_rows, padded
 from .training import Recipe, fit
 from .transformer import Transformer
 
@@ -119,20 +119,16 @@ def fit_head(judge, texts, decay=0.01):
 def teach(judge, texts, epochs, lr, batch=16, seed=0):
     """Train reader and head together, in place; returns the Log."""
     n, inputs = len(texts.fresh), texts.inputs
-    per_epoch = n // batch
 
     def batches(step):
-        epoch, at = divmod(step, per_epoch)
-        rng = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        some = torch.randperm(n, generator=rng)[at * batch:(at + 1) * batch].to(inputs.device)
-        part = texts[some]
+        part = texts[epoch_rows(n, batch, step, seed).to(inputs.device)]
         return part.inputs, torch.cat([part.absent, part.fresh[:, None]], 1)
 
     def loss(model, inputs, targets):
         judged = Texts(inputs, targets[:, :-1] > 0, targets[:, -1])
         return F.binary_cross_entropy_with_logits(model(judged).float(), judged.fresh)
 
-    steps = epochs * per_epoch
+    steps = epochs * (n // batch)
     log = fit(judge, batches, Recipe(steps, batch=batch, lr=lr, warmup=max(1, steps // 10),
                                      decay="linear", cooldown=0.9, final=0.0, weight_decay=0.01,
                                      check_every=steps, seed=seed), loss=loss,

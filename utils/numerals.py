@@ -1,8 +1,6 @@
 """Numbers in English words, Dutch words and digits: a small translation whose truth is known."""
 import random
 
-import torch
-
 ONES = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
         "fifteen sixteen seventeen eighteen nineteen").split()
 TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
@@ -111,12 +109,6 @@ class Numerals:
                 prompts.append(self.encode([task, *english(n)]))
                 answers.append([*self.encode(TASKS[task](n)), END])
         return prompts, answers
-
-
-def padded(rows, fill=PAD, length=None):
-    """Lists of ids -> (n, length) tensor, `fill` behind the shorter ones."""
-    length = length or max(map(len, rows))
-    return torch.tensor([[*row] + [fill] * (length - len(row)) for row in rows])
 
 
 def until_end(row):

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .batches import epoch_rows
 from .data import load_snippets
 from .tuning import Peak, tune
 
@@ -116,9 +117,7 @@ def teach(upper, found, lr, batch=16, epochs=1, seed=0):
     targets = torch.stack([found.last.float(), found.fresh], 1)                 # (n, 2)
 
     def batches(step):
-        epoch, at = divmod(step, n // batch)
-        rng = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        some = torch.randperm(n, generator=rng)[at * batch:(at + 1) * batch].to(targets.device)
+        some = epoch_rows(n, batch, step, seed).to(targets.device)
         return found.hidden[some], targets[some]
 
     began = time.perf_counter()

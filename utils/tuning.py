@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from .batches import padded as padded_rows
 from .machine import device as best_device
 from .machine import megabytes
 from .training import Log, Recipe, fit
@@ -62,9 +63,8 @@ def joined(prompt, answer, context=256, everything=False):
 
 def padded(rows):
     """(inputs, targets) of pairs of lists, both (B, T): 0 and -100 behind the shorter ones."""
-    T = max(len(inputs) for inputs, _ in rows)
-    return (torch.tensor([[*i] + [0] * (T - len(i)) for i, _ in rows]),
-            torch.tensor([[*t] + [-100] * (T - len(t)) for _, t in rows]))
+    inputs, targets = zip(*rows)
+    return padded_rows(inputs), padded_rows(targets, -100)
 
 
 class HeadLoss(torch.autograd.Function):
