@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from utils import checkpoints, train
+from utils.batches import held_out
 from utils.generate import generate
+from utils.training import Watcher, fit
 
 ROOT = Path(__file__).parents[1]
 CONFIG = """
@@ -34,6 +36,16 @@ save_every = 4
 folder = "{folder}"
 {run}
 """
+
+
+class Until(Watcher):
+    """Stops a training at a step, as the button does."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def __call__(self, row, text=None):
+        self.stopped = row["step"] == self.step
 
 
 @pytest.fixture
@@ -71,6 +83,25 @@ def test_two_processes_give_the_losses_of_one(config, tmp_path, recipe, run):
     assert train.main([str(config("one", recipe))]) == 0
     said = two_processes(config("two", recipe, run))
     assert said.count("Done") == 1
+    for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two")):
+        assert len(one) == len(two) > 1
+        assert max(abs(a - b) for a, b in zip(one, two)) < 1e-4
+    first, _ = checkpoints.load_run(tmp_path / "one")
+    second, _ = checkpoints.load_run(tmp_path / "two")
+    assert first.keys() == second.keys()
+    assert max((first[k] - second[k]).abs().max().item() for k in first) < 1e-3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="gloo over the loopback device `lo`")
+@pytest.mark.parametrize("run", ["", "shard = true"])
+def test_a_run_begun_alone_goes_on_with_two(config, tmp_path, run):
+    assert train.main([str(config("one"))]) == 0
+    path = config("two", run=run)
+    setup = train.Setup(train.read(path))
+    assert fit(setup.model, setup.batches, setup.recipe, folder=tmp_path / "two",
+               validate=lambda model: held_out(model, setup.rest, setup.recipe.context),
+               watch=Until(4)).ended == "stopped"
+    two_processes(path)
     for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two")):
         assert len(one) == len(two) > 1
         assert max(abs(a - b) for a, b in zip(one, two)) < 1e-4

@@ -96,10 +96,11 @@ def load(model, folder):
     if "lora" in told and json.loads(told["lora"]) != [config["r"], config["lora_alpha"]]:
         raise CheckpointError(f"{folder}: its two files are of different adapters.")
     theirs, made = {peft: name for name, peft in peft_names(model).items()}, {}
-    for peft in dict.fromkeys(_map_of(key, folder) for key in tensors):
-        if peft not in theirs:
-            raise CheckpointError(f"{folder} is for another model: this one has no linear map "
-                                  f"{peft}.")
+    maps = dict.fromkeys(_map_of(key, folder) for key in tensors)
+    if strange := [peft for peft in maps if peft not in theirs]:
+        raise CheckpointError(f"{folder} is for another model: this one has no linear map "
+                              f"{strange[0]}.")
+    for peft in (peft for peft in theirs if peft in maps):          # as they stand in the model
         part = model.get_submodule(theirs[peft])
         made[theirs[peft]] = _layer(getattr(part, "base", part), peft, tensors, config, folder)
     _same_base(model, told, theirs, folder)

@@ -72,8 +72,8 @@ def fill(model, tensors, path):
     if wrong:
         raise CheckpointError(f"{path} is of another model: {', '.join(wrong[:3])} "
                               f"{'differs' if len(wrong) == 1 else 'differ'} in name or shape.")
-    for name in expected:
-        into(own[name], tensors[name])
+    for name, tensor in tensors.items():
+        into(own[name], tensor)
 
 
 def moments(optimizers, model):
@@ -101,10 +101,14 @@ def fill_optimizers(optimizers, model, tensors):
 
 
 def read(path):
-    """(tensors, notes) of a safetensors file, checked for being whole."""
+    """(tensors, notes) of a safetensors file, checked for being whole.
+
+    Tensors come by name, in every process in the same order: the library's own changes from call
+    to call, and processes that share a model must hand out its tensors in step.
+    """
     try:
         content = Path(path).read_bytes()
-        tensors = load_bytes(content)
+        tensors = dict(sorted(load_bytes(content).items()))
         header = json.loads(content[8:8 + int.from_bytes(content[:8], "little")])
     except FileNotFoundError:
         raise CheckpointError(f"{path} is not there.") from None

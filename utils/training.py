@@ -190,7 +190,7 @@ class Run:
     # ---- keeping and going on ------------------------------------------------------------
 
     def identity(self):
-        """What must agree for a run to go on: all but how long, how fast and how often."""
+        """What must agree for a run to go on: all but how often it looks and how it computes."""
         settings = dataclasses.asdict(self.recipe) | {"betas": list(self.recipe.betas)}
         free = {"check_every", "save_every", "compile", "precision", "accumulate"}
         return {"recipe": {k: v for k, v in settings.items() if k not in free},
