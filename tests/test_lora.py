@@ -10,8 +10,7 @@ from torch import nn
 from utils import adapters
 from utils.bench.lora import SHAPE, add_peft, course_model, peer_model, start
 from utils.checkpoints import CheckpointError
-from utils.lora import (LoRALinear, add_lora, fill_lora, load_lora, lora_layers, lora_state,
-                        remove_lora, save_lora)
+from utils.lora import LoRALinear, add_lora, fill_lora, lora_layers, lora_state, remove_lora
 from utils.pretrained import llama_names
 from utils.quantised import QuantisedLinear, quantise_model
 from utils.transformer import Config, Transformer
@@ -231,7 +230,7 @@ def test_a_state_of_other_maps_or_ranks_changes_nothing():
 def test_peft_reads_what_we_write(tmp_path, how):
     from peft import PeftModel
     ours = with_lora(**how)
-    size = save_lora(ours, tmp_path)
+    size = adapters.save(ours, tmp_path)
     theirs = PeftModel.from_pretrained(peer_model(TINY), tmp_path).eval()
     torch.testing.assert_close(ours(tiny_ids()), theirs(input_ids=tiny_ids()).logits, atol=1e-5,
                                rtol=1e-5)
@@ -244,7 +243,7 @@ def test_we_read_what_peft_writes(tmp_path):
     ours, theirs = twins()
     theirs.save_pretrained(tmp_path)
     fresh = course_model(TINY)
-    assert load_lora(fresh, tmp_path) == 9
+    assert adapters.load(fresh, tmp_path) == 9
     assert torch.equal(fresh(tiny_ids()), ours(tiny_ids()))
     assert {part.scaling for part in lora_layers(fresh).values()} == {7 / 3}
 
@@ -260,7 +259,7 @@ def test_pefts_other_ways_to_name_maps_and_scales_are_read(tmp_path, more, scali
         "init_lora_weights": False} | more)).eval()
     theirs.save_pretrained(tmp_path)
     ours = course_model(TINY)
-    load_lora(ours, tmp_path)
+    adapters.load(ours, tmp_path)
     torch.testing.assert_close(ours(tiny_ids()), theirs(input_ids=tiny_ids()).logits, atol=1e-4,
                                rtol=1e-4)
     assert next(iter(lora_layers(ours).values())).scaling == scaling
@@ -268,11 +267,11 @@ def test_pefts_other_ways_to_name_maps_and_scales_are_read(tmp_path, more, scali
 
 def test_a_model_of_transformers_is_read_and_written_under_its_own_names(tmp_path):
     theirs, ours = peer_model(TINY), with_lora()
-    save_lora(ours, tmp_path / "a")
-    load_lora(theirs, tmp_path / "a")                   # our LoRALinear in their model
+    adapters.save(ours, tmp_path / "a")
+    adapters.load(theirs, tmp_path / "a")                   # our LoRALinear in their model
     want = ours(tiny_ids())
     torch.testing.assert_close(theirs(input_ids=tiny_ids()).logits, want, atol=1e-5, rtol=1e-5)
-    save_lora(theirs, tmp_path / "b")
+    adapters.save(theirs, tmp_path / "b")
     a, b = (load_file(tmp_path / n / adapters.WEIGHTS) for n in "ab")
     assert a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
     assert "base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight" in a
@@ -281,9 +280,9 @@ def test_a_model_of_transformers_is_read_and_written_under_its_own_names(tmp_pat
 def test_what_is_loaded_replaces_what_was_there_and_is_all_that_learns(tmp_path):
     model = with_lora(seed=1)
     want = model(tiny_ids())
-    save_lora(model, tmp_path)
+    adapters.save(model, tmp_path)
     other = with_lora(seed=2, names="gate", r=1)
-    load_lora(other, tmp_path)
+    adapters.load(other, tmp_path)
     assert torch.equal(other(tiny_ids()), want) and len(lora_layers(other)) == 9
     assert {n.rpartition(".")[2] for n, p in other.named_parameters() if p.requires_grad} == \
         {"A", "B"}
@@ -292,10 +291,10 @@ def test_what_is_loaded_replaces_what_was_there_and_is_all_that_learns(tmp_path)
 
 
 def test_an_adapter_fits_the_quantised_base_too(tmp_path):
-    save_lora(with_lora(), tmp_path)
+    adapters.save(with_lora(), tmp_path)
     model = course_model(TINY)
     quantise_model(model, 4, 8)
-    assert load_lora(model, tmp_path) == 9
+    assert adapters.load(model, tmp_path) == 9
 
 
 def test_models_of_other_kinds_keep_their_own_names(tmp_path):
@@ -304,9 +303,9 @@ def test_models_of_other_kinds_keep_their_own_names(tmp_path):
         model = Transformer(Config(**shape, kind=kind)).eval()
         add_lora(model, ("q", "up"), 2)
         want = lora_state(learnt(model))
-        save_lora(model, tmp_path / kind)
+        adapters.save(model, tmp_path / kind)
         remove_lora(model)
-        load_lora(model, tmp_path / kind)
+        adapters.load(model, tmp_path / kind)
         assert all(torch.equal(want[n], t) for n, t in lora_state(model).items())
 
 
@@ -314,14 +313,14 @@ def refused(model, folder, said):
     """The adapter is refused in these words, and the model stays as it is."""
     before = list(model.named_modules())
     with pytest.raises(CheckpointError, match=said):
-        load_lora(model, folder)
+        adapters.load(model, folder)
     assert list(model.named_modules()) == before
 
 
 def test_missing_damaged_and_foreign_files_are_told(tmp_path):
     model = course_model(TINY)
     refused(model, tmp_path / "none", "adapter_config.json is not there: an adapter is a folder")
-    save_lora(with_lora(), tmp_path)
+    adapters.save(with_lora(), tmp_path)
     config, weights = tmp_path / adapters.CONFIG, tmp_path / adapters.WEIGHTS
     content, text = weights.read_bytes(), config.read_text()
     weights.write_bytes(content[:-9])
@@ -336,20 +335,20 @@ def test_missing_damaged_and_foreign_files_are_told(tmp_path):
         config.write_text(wrong)
         refused(model, tmp_path, said)
     config.write_text(text)
-    assert load_lora(model, tmp_path) == 9
+    assert adapters.load(model, tmp_path) == 9
 
 
 @pytest.mark.parametrize("setting", [{"use_dora": True}, {"bias": "all"},
                                      {"modules_to_save": ["lm_head"]}])
 def test_what_only_peft_can_do_is_told(tmp_path, setting):
-    save_lora(with_lora(), tmp_path)
+    adapters.save(with_lora(), tmp_path)
     path = tmp_path / adapters.CONFIG
     path.write_text(json.dumps(json.loads(path.read_text()) | setting))
     refused(course_model(TINY), tmp_path, f"says {next(iter(setting))}=.* use peft for it")
 
 
 def test_wrong_ranks_shapes_and_tensors_are_told(tmp_path):
-    save_lora(with_lora(), tmp_path)
+    adapters.save(with_lora(), tmp_path)
     weights, config = tmp_path / adapters.WEIGHTS, tmp_path / adapters.CONFIG
     tensors = load_file(weights)
     refused(course_model(TINY | {"d_ff": 48}), tmp_path, "does not fit model.layers.0.mlp.down")
@@ -367,33 +366,33 @@ def test_wrong_ranks_shapes_and_tensors_are_told(tmp_path):
 
 
 def test_another_base_is_noticed_and_a_rounded_one_is_not(tmp_path):
-    save_lora(with_lora(), tmp_path)
+    adapters.save(with_lora(), tmp_path)
     other = course_model(TINY)
     with torch.no_grad():
         for p in other.parameters():
             p.copy_(p.flatten().flip(0).view(p.shape))
     refused(other, tmp_path, "was trained on another base")
-    assert load_lora(course_model(TINY).bfloat16(), tmp_path) == 9
+    assert adapters.load(course_model(TINY).bfloat16(), tmp_path) == 9
 
 
 def test_a_write_that_fails_leaves_the_old_adapter(tmp_path, monkeypatch):
     model = with_lora(seed=1)
-    save_lora(model, tmp_path)
+    adapters.save(model, tmp_path)
     want = model(tiny_ids())
 
     def broken(path, content):
         raise OSError("no space left")
     monkeypatch.setattr(adapters, "write", broken)
     with pytest.raises(OSError):
-        save_lora(learnt(model, seed=2), tmp_path)
+        adapters.save(learnt(model, seed=2), tmp_path)
     fresh = course_model(TINY)
-    load_lora(fresh, tmp_path)
+    adapters.load(fresh, tmp_path)
     assert torch.equal(fresh(tiny_ids()), want)
 
 
 def test_without_lora_there_is_nothing_to_save(tmp_path):
     with pytest.raises(ValueError, match="no LoRA to save"):
-        save_lora(course_model(TINY), tmp_path)
+        adapters.save(course_model(TINY), tmp_path)
 
 
 def test_the_names_are_those_of_every_parameter_in_transformers():

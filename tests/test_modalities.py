@@ -8,13 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from utils import modalities
 from utils.explorers import modalities as explorers
 from utils.explorers.base import Explorer, player, slider
 from utils.explorers.modalities import RATE, LogMelBench, PatchCutter, made
-from utils.modalities import (Alone, Completer, Encoder, Triangle, auc, broken_triangles,
-                              digit_images, family, guess, patchify, puzzles, shortest_paths,
-                              teach, teach_distances)
+from utils.patches import Encoder, digit_images, guess, patchify, teach
+from utils.proteins import (LETTERS, Alone, Completer, Triangle, auc, broken_triangles, family,
+                            puzzles, shortest_paths, teach_distances)
 from utils.show import lines
 
 
@@ -73,7 +72,7 @@ def test_a_family_plants_pairs_that_change_together():
     relatives, touch = family(3, length=20, generations=7, pairs=4)
     assert relatives.shape == (128, 20) and touch.sum() == 8 and torch.equal(touch, touch.T)
     assert torch.equal(relatives, family(3, length=20, generations=7, pairs=4)[0])
-    onehot = F.one_hot(relatives, modalities.LETTERS).double()
+    onehot = F.one_hot(relatives, LETTERS).double()
     met = torch.einsum("sip,sjq->ijpq", onehot, onehot) / 128
     alone = torch.einsum("ip,jq->ijpq", onehot.mean(0), onehot.mean(0))
     assert auc((met - alone).norm(dim=(2, 3)), touch) > 0.75

@@ -96,12 +96,16 @@ def test_two_processes_give_the_losses_of_one(config, tmp_path, recipe, run):
 @pytest.mark.parametrize("run", ["", "shard = true"])
 def test_a_run_begun_alone_goes_on_with_two(config, tmp_path, run):
     assert train.main([str(config("one"))]) == 0
-    path = config("two", run=run)
+    out = tmp_path / "model.safetensors"
+    path = config("two", run=f'{run}\nexport = "{out.as_posix()}"')
     setup = train.Setup(train.read(path))
     assert fit(setup.model, setup.batches, setup.recipe, folder=tmp_path / "two",
                validate=lambda model: held_out(model, setup.rest, setup.recipe.context),
                watch=Until(4)).ended == "stopped"
-    two_processes(path)
+    said = two_processes(path)
+    assert ("without torchrun" in said) == bool(run)
+    assert out.exists() != bool(run)
+    assert train.main([str(path)]) == 0 and out.exists()    # nothing left to train
     for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two")):
         assert len(one) == len(two) > 1
         assert max(abs(a - b) for a, b in zip(one, two)) < 1e-4

@@ -44,8 +44,8 @@ def without(vectors, direction):
 
 def leaning(vectors, direction, n, leave_out=()):
     """The n rows that lie farthest to each side: (rows (2 n,), sides (2 n,) of 0 and 1)."""
-    order = (vectors @ direction).argsort().tolist()
-    order = [i for i in order if i not in set(leave_out)]
+    left_out = set(leave_out)
+    order = [i for i in (vectors @ direction).argsort().tolist() if i not in left_out]
     return torch.tensor(order[:n] + order[-n:]), torch.arange(2 * n) // n
 
 

@@ -162,15 +162,3 @@ def fill_lora(model, state):
     for part in lora_layers(model).values():
         if part.merged is not None:                     # what is merged follows its A and B
             part.unmerge().merge()
-
-
-def save_lora(model, folder):
-    """Write the adapter in peft's format; see utils.adapters.save."""
-    from . import adapters
-    return adapters.save(model, folder)
-
-
-def load_lora(model, folder):
-    """Put an adapter of peft's format on a model; see utils.adapters.load."""
-    from . import adapters
-    return adapters.load(model, folder)

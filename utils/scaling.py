@@ -13,14 +13,10 @@ from typing import NamedTuple
 import torch
 
 from .batches import Batches, Characters, held_out, lm_loss
-from .laws import (CHINCHILLA, REFIT, Law, fit_floor, fit_law, parabola, power_fit, train_flops)
+from .laws import parabola, power_fit
 from .optimizers import optimizers, share_of_rate
 from .recipe import Recipe
 from .transformer import Config, Transformer
-
-__all__ = ["BUDGETS", "CHINCHILLA", "REFIT", "WIDTHS", "Law", "Run", "cluster_flops", "curves",
-           "exponent", "fit_floor", "fit_law", "isoflop", "optima", "parabola", "power_fit",
-           "plan", "train_flops", "train_run"]
 
 BUDGETS = (3e9, 9e9, 2.7e10)                    # operations of one run, 6 N D
 WIDTHS = {3e9: (8, 12, 16, 20, 24, 32),         # d_model of the runs of each budget

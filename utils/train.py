@@ -196,7 +196,10 @@ def train(settings, setup, path):
         if alone:
             print(f"Done in {log.seconds / 60:.1f} min: validation {log.val:.4f} nats per "
                   f"token. The run is in {folder}.")
-            if "export" in run and not getattr(world, "shard", False):
+            if "export" in run and world is not None and world.shard:
+                print(f"Each process holds a part of the model: to write {run['export']}, run "
+                      f"`python3 -m utils.train {path}` once, without torchrun.")
+            elif "export" in run:
                 setup.model.half()
                 checkpoints.save_model(run["export"], setup.model.cpu(), val=f"{log.val:.4f}",
                                        symbols="".join(setup.vocabulary.symbols),

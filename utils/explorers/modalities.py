@@ -5,7 +5,7 @@ import torch
 
 from ..audio import hz_to_mel, log_mel, mel_to_hz, resample
 from ..data import load_speech
-from ..modalities import digit_images, patchify, teach
+from ..patches import digit_images, patchify, teach
 from ..show import COLOURS, Figure, axis, layout, numbers
 from .base import Explorer, choice, slider, switch
 
