@@ -56,7 +56,7 @@ class Encoder(nn.Module):
         return self.head(self.blocks(x).mean(1))
 
 
-def teach(tokens, y, seed, epochs=15, lr=5e-3, batch=64, **shape):
+def teach(tokens, y, seed, epochs=12, lr=5e-3, batch=64, **shape):
     """An Encoder trained by AdamW with one cycle of the rate, in eval mode.
 
     tokens (N, n, size), y (N,) labels from 0; shape: what Encoder takes besides.

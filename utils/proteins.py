@@ -117,7 +117,7 @@ class Completer(nn.Module):
         return F.softplus((y + y.mT) / 2) * (1 - torch.eye(y.shape[1]))
 
 
-def teach_distances(triangles, seed, steps=300, lr=5e-3, batch=16):
+def teach_distances(triangles, seed, steps=250, lr=5e-3, batch=16):
     """A Completer trained on ever new puzzles, in eval mode."""
     rng = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
