@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from utils import activity
 from utils.explorers import activity as explorers
 from utils.explorers.activity import SlidingKernel, WindowPlayer, weights
+from utils.labels import guess
 
 
 def recording(*segments, T=400):
@@ -82,7 +83,7 @@ def test_the_cnn_learns_a_rhythm_and_the_same_seed_gives_the_same_model():
     x, y = waves(240)
     one, two = (activity.fit(x[:160], y[:160], seed=1, epochs=4, batch=32) for _ in range(2))
     assert torch.equal(one[0].weight, two[0].weight)
-    assert activity.accuracy(activity.guess(one, x[160:]), y[160:]) > 0.9
+    assert activity.accuracy(guess(one, x[160:]), y[160:]) > 0.9
 
 
 def test_minirocket_is_shares_of_responses_above_thresholds():

@@ -268,7 +268,7 @@ def test_pefts_other_ways_to_name_maps_and_scales_are_read(tmp_path, more, scali
 def test_a_model_of_transformers_is_read_and_written_under_its_own_names(tmp_path):
     theirs, ours = peer_model(TINY), with_lora()
     adapters.save(ours, tmp_path / "a")
-    adapters.load(theirs, tmp_path / "a")                   # our LoRALinear in their model
+    adapters.load(theirs, tmp_path / "a")               # our LoRALinear in their model
     want = ours(tiny_ids())
     torch.testing.assert_close(theirs(input_ids=tiny_ids()).logits, want, atol=1e-5, rtol=1e-5)
     adapters.save(theirs, tmp_path / "b")

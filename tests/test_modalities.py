@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from utils.explorers import modalities as explorers
 from utils.explorers.base import Explorer, player, slider
 from utils.explorers.modalities import RATE, LogMelBench, PatchCutter, made
-from utils.patches import Encoder, digit_images, guess, patchify, teach
+from utils.labels import guess
+from utils.patches import Encoder, digit_images, patchify, teach
 from utils.proteins import (LETTERS, Alone, Completer, Triangle, auc, broken_triangles, family,
                             puzzles, shortest_paths, teach_distances)
 from utils.show import lines

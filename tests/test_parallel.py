@@ -66,6 +66,16 @@ def losses(folder):
     return [float(row["loss"]) for row in rows], [float(row["val"]) for row in rows if row["val"]]
 
 
+def must_agree(one, two):
+    """The runs in two folders have the same losses, and the same tensors at their end."""
+    for a, b in zip(losses(one), losses(two)):
+        assert len(a) == len(b) > 1
+        assert max(abs(x - y) for x, y in zip(a, b)) < 1e-4
+    first, second = (checkpoints.load_run(folder)[0] for folder in (one, two))
+    assert first.keys() == second.keys()
+    assert max((first[k] - second[k]).abs().max().item() for k in first) < 1e-3
+
+
 def two_processes(path):
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--nnodes=1",
@@ -83,13 +93,7 @@ def test_two_processes_give_the_losses_of_one(config, tmp_path, recipe, run):
     assert train.main([str(config("one", recipe))]) == 0
     said = two_processes(config("two", recipe, run))
     assert said.count("Done") == 1
-    for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two")):
-        assert len(one) == len(two) > 1
-        assert max(abs(a - b) for a, b in zip(one, two)) < 1e-4
-    first, _ = checkpoints.load_run(tmp_path / "one")
-    second, _ = checkpoints.load_run(tmp_path / "two")
-    assert first.keys() == second.keys()
-    assert max((first[k] - second[k]).abs().max().item() for k in first) < 1e-3
+    must_agree(tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="gloo over the loopback device `lo`")
@@ -106,13 +110,7 @@ def test_a_run_begun_alone_goes_on_with_two(config, tmp_path, run):
     assert ("without torchrun" in said) == bool(run)
     assert out.exists() != bool(run)
     assert train.main([str(path)]) == 0 and out.exists()    # nothing left to train
-    for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two")):
-        assert len(one) == len(two) > 1
-        assert max(abs(a - b) for a, b in zip(one, two)) < 1e-4
-    first, _ = checkpoints.load_run(tmp_path / "one")
-    second, _ = checkpoints.load_run(tmp_path / "two")
-    assert first.keys() == second.keys()
-    assert max((first[k] - second[k]).abs().max().item() for k in first) < 1e-3
+    must_agree(tmp_path / "one", tmp_path / "two")
 
 
 def test_what_is_exported_writes(config, tmp_path):

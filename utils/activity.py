@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .data import load_hapt
+from .labels import learn
 
 ACTIVITIES = ("walking", "upstairs", "downstairs", "sitting", "standing", "lying")
 TEST_PEOPLE = (2, 4, 9, 10, 12, 13, 18, 20, 24)         # the split of the data set's authors
@@ -84,24 +85,7 @@ def cnn(channels=6, classes=6):
 
 def fit(x, y, seed, epochs=10, lr=3e-3, batch=128):
     """A cnn() trained by AdamW with one cycle of the rate; x (N, C, T), y (N,) 0 .. classes - 1."""
-    with torch.random.fork_rng(devices=[]):                 # dropout draws from the global one
-        torch.manual_seed(seed)
-        model = cnn(x.shape[1], int(y.max()) + 1)
-        adamw = torch.optim.AdamW(model.parameters(), lr)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(adamw, lr, epochs * math.ceil(len(x) / batch))
-        for _ in range(epochs):
-            for rows in torch.randperm(len(x)).split(batch):
-                adamw.zero_grad()
-                F.cross_entropy(model(x[rows]), y[rows]).backward()
-                adamw.step()
-                cycle.step()
-    return model.eval()
-
-
-def guess(model, x):
-    """The model's label for each window: (N, C, T) -> (N,)."""
-    with torch.no_grad():
-        return torch.cat([model(part).argmax(-1) for part in x.split(512)])
+    return learn(lambda: cnn(x.shape[1], int(y.max()) + 1), x, y, seed, epochs, lr, batch)
 
 
 def accuracy(guesses, y):

@@ -100,9 +100,10 @@ def load(model, folder):
     if strange := [peft for peft in maps if peft not in theirs]:
         raise CheckpointError(f"{folder} is for another model: this one has no linear map "
                               f"{strange[0]}.")
-    for peft in (peft for peft in theirs if peft in maps):          # as they stand in the model
-        part = model.get_submodule(theirs[peft])
-        made[theirs[peft]] = _layer(getattr(part, "base", part), peft, tensors, config, folder)
+    for peft, name in theirs.items():                   # as they stand in the model
+        if peft in maps:
+            part = model.get_submodule(name)
+            made[name] = _layer(getattr(part, "base", part), peft, tensors, config, folder)
     _same_base(model, told, theirs, folder)
     remove_lora(model).requires_grad_(False)
     for name, part in made.items():

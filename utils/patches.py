@@ -1,11 +1,10 @@
 """Images as tokens: digits cut into patches, and an encoder of tokens that are vectors."""
 import functools
-import math
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from .labels import learn
 from .transformer import Config, Stack
 
 
@@ -61,21 +60,5 @@ def teach(tokens, y, seed, epochs=12, lr=5e-3, batch=64, **shape):
 
     tokens (N, n, size), y (N,) labels from 0; shape: what Encoder takes besides.
     """
-    with torch.random.fork_rng(devices=[]):     # dropout draws from it
-        torch.manual_seed(seed)
-        model = Encoder(*tokens.shape[1:], int(y.max()) + 1, **shape)
-        adamw = torch.optim.AdamW(model.parameters(), lr, fused=True)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(adamw, lr, epochs * math.ceil(len(y) / batch))
-        for _ in range(epochs):
-            for rows in torch.randperm(len(y)).split(batch):
-                adamw.zero_grad()
-                F.cross_entropy(model(tokens[rows]), y[rows]).backward()
-                adamw.step()
-                cycle.step()
-    return model.eval()
-
-
-def guess(model, tokens):
-    """The model's label for each row of tokens: (N, n, size) -> (N,)."""
-    with torch.no_grad():
-        return torch.cat([model(part).argmax(-1) for part in tokens.split(512)])
+    return learn(lambda: Encoder(*tokens.shape[1:], int(y.max()) + 1, **shape), tokens, y, seed,
+                 epochs, lr, batch, fused=True)
